@@ -1,0 +1,1 @@
+//! Benchmarks of single stages, on real data.

@@ -1,0 +1,1 @@
+//! What whole-process tests share: namespaces, daemons, a load source and an independent decoder.

@@ -1,0 +1,3 @@
+//! The `kulan` binary: the daemon and its command line in one.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Under construction: see the module's own essay once it lands.
