@@ -31,7 +31,7 @@ pub enum Change {
     ApiNeedsRestart,
     /// Policies or sets changed: compile them anew. The peers that use what changed follow as
     /// [`Change::PeerChanged`] and [`Change::DynamicChanged`].
-    Policies(PolicyModel),
+    Policies,
     /// A domain is new.
     DomainAdded(DomainConfig),
     /// A domain is gone.
@@ -112,7 +112,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         changes.push(Change::ApiNeedsRestart);
     }
     if old.policies != new.policies {
-        changes.push(Change::Policies(new.policies.clone()));
+        changes.push(Change::Policies);
     }
     let policies = (&old.policies, &new.policies);
     let peers = compare(&old.peers, &new.peers, |peer| (PeerKey::of(peer), peer.settings.domain.as_str()));

@@ -3,7 +3,7 @@
 //! Groups are already merged into the peers that name them, files are already read, defaults are already
 //! in place. `config::load` makes a [`Config`] from text; two of them can be compared.
 
-mod diff;
+pub mod diff;
 mod error;
 mod keys;
 mod load;
@@ -16,7 +16,6 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-pub use diff::{Change, Effect, PeerKey, diff};
 pub use error::{ConfigError, ConfigErrors};
 pub use load::{load, parse};
 

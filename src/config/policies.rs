@@ -3,6 +3,9 @@
 //! Names between them are resolved by compiling the model once; what the compiler finds is told at the rule
 //! it found it in.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::str::FromStr;
 

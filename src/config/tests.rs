@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use super::diff::{Change, Effect, PeerKey, diff};
 use super::*;
 use crate::policy::{Policies, Verdict};
 use crate::types::{Family, PeerKind};
@@ -463,7 +464,7 @@ fn effects(from: &str, to: &str) -> Vec<Effect> {
         .into_iter()
         .filter_map(|change| match change {
             Change::PeerChanged { effect, .. } | Change::DynamicChanged { effect, .. } => Some(effect),
-            Change::Policies(_) => None,
+            Change::Policies => None,
             other => panic!("{other:?}"),
         })
         .collect()

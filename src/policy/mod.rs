@@ -18,8 +18,6 @@ mod evaluate;
 mod model;
 mod pattern;
 mod prefix_table;
-#[cfg(test)]
-mod tests;
 
 use std::net::IpAddr;
 use std::rc::Rc;
