@@ -12,6 +12,12 @@
 //! - a change of a destination's best path or ECMP set is reported once, after the decision process of
 //!   RFC 4271 §9.1.2 has run for it.
 
+mod blocks;
+pub mod trie;
+#[cfg(test)]
+mod trie_test;
+mod walk;
+
 use std::net::IpAddr;
 
 use smallvec::SmallVec;
