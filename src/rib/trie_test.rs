@@ -33,9 +33,7 @@ enum Op<N> {
     Walk(Option<N>, Option<N>),
 }
 
-fn ops<N: Copy + std::fmt::Debug + 'static>(
-    net: BoxedStrategy<N>,
-) -> impl Strategy<Value = Vec<Op<N>>> {
+fn ops<N: Copy + std::fmt::Debug + 'static>(net: BoxedStrategy<N>) -> impl Strategy<Value = Vec<Op<N>>> {
     let op = prop_oneof![
         6 => net.clone().prop_map(Op::Insert),
         1 => net.clone().prop_map(Op::Remove),
