@@ -1,1 +1,3 @@
 //! Under construction: see the module's own essay once it lands.
+
+pub mod netlink;
