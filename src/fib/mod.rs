@@ -400,8 +400,8 @@ impl Fib {
                 KernelState::Failed { errno, text: text.to_owned() }
             }
             Standing::Clean if !in_kernel() => KernelState::Unresolved,
-            Standing::Clean if self.lost.get(prefix).is_some() => KernelState::Missing,
             Standing::Clean => match self.discrepancies.get(&place) {
+                None if self.lost.get(prefix).is_some() => KernelState::Missing,
                 None => KernelState::Installed,
                 Some(Discrepancy::Missing) => KernelState::Missing,
                 Some(Discrepancy::Differs) => KernelState::Differs,
@@ -451,3 +451,6 @@ impl Fib {
         of_link.map(|address| (address.addr, address.length)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
