@@ -1,1 +1,2 @@
 //! Under construction: see the module's own essay once it lands.
+pub mod sockopt;
