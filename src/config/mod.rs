@@ -3,10 +3,32 @@
 //! Groups are already merged into the peers that name them, files are already read, defaults are already
 //! in place. `config::load` makes a [`Config`] from text; two of them can be compared.
 
+pub mod diff;
+mod error;
+mod keys;
+mod load;
+mod peers;
+mod policies;
+mod reader;
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+pub use error::{ConfigError, ConfigErrors};
+pub use load::{load, parse};
+
+use crate::policy::PolicyModel;
+pub use crate::policy::PolicyRef;
 use crate::types::{FamilySet, Prefix, RouterId};
+
+/// Where the daemon and the command line look for the configuration unless told otherwise.
+pub const DEFAULT_PATH: &str = "/etc/kulan/kulan.toml";
+/// Where the gRPC services listen, and where the command line looks for them, unless told otherwise.
+pub const SOCKET_DEFAULT: &str = "/run/kulan/kulan.sock";
+/// BGP's port (RFC 4271 §8.2.1).
+pub const PORT_DEFAULT: u16 = 179;
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +45,8 @@ pub struct Config {
     pub dynamic_peers: Vec<DynamicPeerConfig>,
     /// `[[network]]`.
     pub networks: Vec<NetworkConfig>,
+    /// `[[policy]]` and the sets that policies refer to; known to compile.
+    pub policies: PolicyModel,
 }
 
 /// `[speaker]`: who we are.
@@ -92,19 +116,6 @@ pub enum AsnMatch {
     External,
     /// Any.
     Any,
-}
-
-/// Which policy stands at one side of a peer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum PolicyRef {
-    /// Nothing was configured: internal peers accept, external ones reject (RFC 8212).
-    Default,
-    /// `"accept"`.
-    Accept,
-    /// `"reject"`.
-    Reject,
-    /// The policy of that name.
-    Named(String),
 }
 
 /// A peer's limit on accepted prefixes, for each family.
