@@ -410,12 +410,12 @@ impl Session {
         } else if connection.outbound {
             self.dial_failures = self.dial_failures.saturating_add(1);
         }
-        // RFC 5492 §3: the peer knows no capabilities; IPv4 can do without.
+        // RFC 5492 §3: a peer that knows no capabilities gets an OPEN without; IPv4 can do with that.
         let refused = (notification::OPEN, notification::open::UNSUPPORTED_PARAMETER);
-        let wants_plain_open = self.settings.families.contains(Family::Ipv4Unicast)
-            && matches!(&failure, Failure::Received(received) if (received.code, received.subcode) == refused);
-        let repeats = is_likely_to_repeat(&failure) && !(wants_plain_open && !self.plain_open);
-        self.plain_open = wants_plain_open && !self.plain_open;
+        self.plain_open = !self.plain_open
+            && self.settings.families.contains(Family::Ipv4Unicast)
+            && matches!(&failure, Failure::Received(it) if (it.code, it.subcode) == refused);
+        let repeats = !self.plain_open && is_likely_to_repeat(&failure);
         self.failures.get_or_insert_default().record(failure, now);
         if repeats && !self.connection(slot.other()).is_open() {
             self.rest(slot.other(), now);
