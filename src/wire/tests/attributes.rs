@@ -135,10 +135,10 @@ fn every_wrong_length() {
         code::NEXT_HOP | code::MULTI_EXIT_DISC | code::LOCAL_PREF | code::ORIGINATOR_ID => len == 4,
         code::ATOMIC_AGGREGATE => len == 0,
         code::AGGREGATOR => len == 8,
-        code::COMMUNITIES | code::CLUSTER_LIST => len > 0 && len % 4 == 0,
-        code::EXTENDED_COMMUNITIES => len > 0 && len % 8 == 0,
-        code::IPV6_EXTENDED_COMMUNITIES => len > 0 && len % 20 == 0,
-        code::LARGE_COMMUNITIES => len > 0 && len % 12 == 0,
+        code::COMMUNITIES | code::CLUSTER_LIST => len > 0 && len.is_multiple_of(4),
+        code::EXTENDED_COMMUNITIES => len > 0 && len.is_multiple_of(8),
+        code::IPV6_EXTENDED_COMMUNITIES => len > 0 && len.is_multiple_of(20),
+        code::LARGE_COMMUNITIES => len > 0 && len.is_multiple_of(12),
         _ => unreachable!("no such attribute in the table"),
     };
     for (flags, code, _) in good_values() {
@@ -290,13 +290,9 @@ fn a_missing_mandatory_attribute_makes_the_routes_withdrawn() {
 fn attributes_that_do_not_fit_make_the_routes_withdrawn() {
     for (flags, code, value) in good_values() {
         let whole = attribute(flags, code, &value);
-        // Cut off within the value, and within the header.
-        for cut in (1..whole.len()).filter(|cut| *cut != whole.len()) {
+        // Within the value, and within the header.
+        for cut in 2..whole.len() {
             let body = message_with(&[whole[..cut].to_vec()]);
-            if cut == 1 {
-                // message_with tells attributes apart by their code, which is not there yet.
-                continue;
-            }
             check("cut off", &body, &EXTERNAL, 0, Withdraw(Problem::Overrun));
             check("cut off", &body, &INTERNAL, 0, Withdraw(Problem::Overrun));
         }

@@ -74,7 +74,7 @@ fn the_feed_comes_out_as_counted() {
             let attributes = PathAttributes::new(&block);
             assert!(attributes.local_pref().is_some() && attributes.med().is_some());
             assert!(attributes.originator_id().is_some() && attributes.cluster_list().len() > 0);
-            blocks.insert(block.clone());
+            blocks.insert((block.clone(), reach.next_hop));
         }
     }
     assert_eq!((at, messages, updates, ends), (bytes.len(), 89_682, 89_679, 1));
@@ -82,5 +82,7 @@ fn the_feed_comes_out_as_counted() {
     refused.sort();
     assert_eq!(refused, ["103.225.92.0/24", "103.225.93.0/24", "103.225.94.0/24", "103.225.95.0/24"]);
     assert_eq!((announced.len(), withdrawn.len()), (577_706 - 4, 3));
-    println!("{} {} {}", blocks.len(), next_hops.len(), table.len());
+    // Each refused prefix had attributes of its own.
+    assert_eq!((blocks.len(), next_hops.len()), (89_641 - 4, 3_771));
+    assert_eq!(table.len(), 577_706 - 4 - 3);
 }
