@@ -61,8 +61,10 @@ impl CatchUp {
 pub(super) struct Member {
     pub peer: PeerId,
     pub phase: Phase,
-    /// The class of the refresh walk that it takes part in beside [`Phase::Main`].
-    pub refresh: Option<u8>,
+    /// The class of the walk that it takes part in beside [`Phase::Main`].
+    pub walk: Option<u8>,
+    /// Its End-of-RIB is due, but was held back.
+    pub owed_end_of_rib: bool,
     /// A refresh that it has asked for and that has not begun; whether an enhanced one.
     pub wants_refresh: Option<bool>,
     /// Where it reads the ring; none while [`Phase::Waiting`] or [`Phase::CatchingUp`].
@@ -82,7 +84,8 @@ impl Member {
         Member {
             peer,
             phase: Phase::Waiting,
-            refresh: None,
+            walk: None,
+            owed_end_of_rib: false,
             wants_refresh: None,
             cursor: None,
             backlog: Backlog::default(),
@@ -95,6 +98,11 @@ impl Member {
     /// Whether the last byte sent was the last of a message.
     pub fn at_boundary(&self) -> bool {
         self.backlog.at_boundary() && self.cursor.is_none_or(|cursor| cursor.partial == 0)
+    }
+
+    /// Bytes taken since the ring became tight.
+    pub fn taken_since_mark(&self) -> u64 {
+        self.taken - self.taken_mark
     }
 
     /// The catch-up, if it is in that phase.
