@@ -4,9 +4,12 @@ mod batch;
 mod bitmap;
 mod drain;
 mod group;
+mod invariants;
 mod key;
 mod member;
 mod outgoing;
+#[cfg(test)]
+mod property_test;
 mod ring;
 mod told;
 
