@@ -14,7 +14,6 @@ use super::netlink::{
 use super::*;
 use crate::types::{Prefix4, Prefix6};
 
-const OUR_PORT: u32 = 4711;
 const DESTS: u32 = 12;
 const LINKS: [u32; 2] = [1, 2];
 

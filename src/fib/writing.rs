@@ -266,7 +266,7 @@ impl Fib {
         }
     }
 
-    fn depart(&mut self, now: Time, operations: Vec<Operation>, out: &mut Vec<u8>) -> bool {
+    fn depart(&mut self, now: Time, operations: Vec<Operation>, out: &mut [u8]) -> bool {
         if operations.is_empty() {
             return false;
         }
