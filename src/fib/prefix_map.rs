@@ -29,6 +29,16 @@ impl<V> PrefixMap<V> {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
+    /// Gives back the memory of what is empty.
+    pub fn shrink_if_empty(&mut self) {
+        if self.v4.is_empty() {
+            self.v4 = HashMap::default();
+        }
+        if self.v6.is_empty() {
+            self.v6 = HashMap::default();
+        }
+    }
+
     pub fn get(&self, prefix: Prefix) -> Option<&V> {
         match prefix {
             Prefix::V4(prefix) => self.v4.get(&prefix),

@@ -357,7 +357,7 @@ impl Fib {
             false => None,
         };
         if step == Step::Objects {
-            if matches!(errno, libc::EOPNOTSUPP | libc::EINVAL) {
+            if self.options.install && matches!(errno, libc::EOPNOTSUPP | libc::EINVAL) {
                 self.complain(now, errno, super::writing::TOO_OLD);
             }
             // What was to be removed is among those left over, if the kernel still has it.
@@ -439,7 +439,9 @@ impl Fib {
             self.objects.forget_losses(true);
             if !self.ready {
                 self.ready = true;
-                self.stale_until = Some(now.plus_s(self.options.stale_time_s));
+                if !self.initial_sync_over {
+                    self.stale_until = Some(now.plus_s(self.options.stale_time_s));
+                }
             }
             self.begin_sweep();
         } else {

@@ -15,6 +15,7 @@
 //! except by words that are unsure: their holds are counted when the reading reaches them.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 
 use foldhash::fast::FixedState;
 
@@ -54,6 +55,11 @@ impl Target {
     }
 }
 
+/// How long what the kernel refused waits at first; each time twice as long.
+const RETRY_WAIT_MS: u64 = 100;
+/// A kernel that keeps refusing is asked once a minute.
+const RETRY_WAIT_MS_MAX: u64 = 60_000;
+
 const SET_BITS: u32 = 28;
 const SET_NONE: u32 = (1 << SET_BITS) - 1;
 
@@ -88,6 +94,12 @@ impl Word {
 
     fn is_clean_route(self) -> bool {
         self.state() == CLEAN && self != Word::EMPTY
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}/{}", self.wanted(), self.state())
     }
 }
 
@@ -149,17 +161,6 @@ pub struct Routes {
     retry_at: Option<Time>,
     retry_wait_ms: u64,
 }
-
-// `Word` is a plain number to `Vec`; printing a full table helps nobody.
-impl std::fmt::Debug for Word {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}/{}", self.wanted(), self.state())
-    }
-}
-
-const RETRY_WAIT_MS: u64 = 100;
-/// A kernel that keeps refusing is asked once a minute.
-const RETRY_WAIT_MS_MAX: u64 = 60_000;
 
 impl Routes {
     fn word(&self, (family, dest): Place) -> Word {

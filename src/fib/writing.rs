@@ -248,6 +248,10 @@ impl Fib {
                 self.writer.delete(out, self.next_seq(operations), prefix);
                 operations.push(Operation::Stale(prefix));
             }
+            if self.sweep.is_empty() {
+                self.sweep = Vec::new();
+                self.stale.shrink_if_empty();
+            }
         }
     }
 

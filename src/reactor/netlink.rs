@@ -28,7 +28,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Reads and batches of one [`NetlinkSocket::drive`]: 3 to 5 ms of kernel time, so that a table of a
 /// million routes does not keep sessions waiting.
-const READS_MAX: usize = 48;
+const READS_MAX: usize = 16;
 const BATCHES_MAX: usize = 4;
 
 /// The multicast groups that a domain follows (linux/rtnetlink.h): links, addresses and routes of both
