@@ -1,3 +1,4 @@
 //! Under construction: see the module's own essay once it lands.
 
 pub mod netlink;
+pub mod sockopt;
