@@ -1,1 +1,554 @@
-//! Under construction: see the module's own essay once it lands.
+//! The event loop: sockets, timers, the netlink descriptor, wake-ups and signals. The only room that
+//! makes system calls or reads the clock.
+//!
+//! One turn: poll, read (a slice from every peer that has bytes), timers, decide and encode
+//! ([`Speaker::work`]), write (sockets and one netlink batch), answer requests. Everything that can be
+//! written is written before the loop sleeps, and it sleeps only when no stage has more to do. epoll is
+//! edge-triggered, so a connection that was not drained stays on the ready list.
+//!
+//! All connections share one read buffer. A connection keeps bytes of its own only while a message is
+//! incomplete, which is what makes a peer at rest cheap.
+
+mod clock;
+pub mod netlink;
+mod socket;
+pub mod sockopt;
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use log::{debug, error, info, warn};
+use mio::net::{TcpListener, TcpStream};
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token, Waker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+use smallvec::SmallVec;
+use socket2::SockRef;
+
+use crate::config::{Config, Secret};
+use crate::control::{self, Request};
+use crate::speaker::{Action, Dial, Speaker};
+use crate::types::{ConnId, Family, Prefix, Time};
+use clock::Clock;
+
+/// The most that is read from one peer in one turn. At about 16 bytes a route this is 4,000 routes, about
+/// a millisecond of work: the longest that one peer's flood delays another peer's message.
+const READ_SLICE_BYTES: usize = 64 * 1024;
+
+/// Room before the slice for the incomplete message of the turn before (RFC 8654 §4 at most).
+const PARTIAL_BYTES_MAX: usize = 65_535;
+
+/// The most that is written to one peer in one turn, so that a fast reader does not delay the others.
+const WRITE_SLICE_BYTES: usize = 1024 * 1024;
+
+/// Connections accepted in one turn; the rest waits in the kernel's backlog for the next.
+const ACCEPTS_PER_TURN: usize = 512;
+
+/// Requests of the control thread answered in one turn.
+const REQUESTS_PER_TURN: usize = 16;
+
+/// How long a closed connection may take to collect our last words, in milliseconds. Closing at once
+/// while the peer's bytes lie unread would make the kernel send RST, and the NOTIFICATION would be lost.
+const LINGER_MS: u64 = 2_000;
+
+/// How long to wait before accepting again when descriptors have run out, in milliseconds.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// The longest sleep; only bounds the effect of a timer that was computed wrongly.
+const SLEEP_MS_MAX: u64 = 60_000;
+
+const WAKER: Token = Token(0);
+const SIGNALS: Token = Token(1);
+const NETLINK: Token = Token(2);
+const LINGER: Token = Token(3);
+const FIRST_LISTENER: usize = 16;
+const FIRST_CONN: usize = 4096;
+
+/// A connection's socket and what the loop knows of it.
+struct Conn {
+    stream: TcpStream,
+    /// The three-way handshake is not over.
+    connecting: bool,
+    /// The beginning of a message whose end has not arrived.
+    partial: Vec<u8>,
+    /// Stands on the ready list.
+    ready: bool,
+    /// The last write took everything.
+    writable: bool,
+    /// The peer has closed its side: read until the end is seen.
+    closing: bool,
+}
+
+impl Conn {
+    fn new(stream: TcpStream, connecting: bool) -> Conn {
+        Conn { stream, connecting, partial: Vec::new(), ready: false, writable: !connecting, closing: false }
+    }
+}
+
+/// What one read from a connection came to.
+enum ReadOutcome {
+    Drained,
+    More,
+    Closed(String),
+}
+
+/// The loop.
+pub struct Reactor {
+    poll: Poll,
+    waker: Arc<Waker>,
+    clock: Clock,
+    speaker: Speaker,
+    config_path: PathBuf,
+    signals: Signals,
+    requests: Receiver<Request>,
+    netlink: Option<netlink::Netlink>,
+    netlink_readable: bool,
+    listeners: Vec<TcpListener>,
+    accept_ready: bool,
+    accept_paused_until: Time,
+    conns: Vec<Option<Conn>>,
+    ready: VecDeque<ConnId>,
+    lingering: VecDeque<(Time, TcpStream)>,
+    buffer: Vec<u8>,
+    batch: Vec<u8>,
+    timings: LoopTimings,
+}
+
+/// Runs the daemon until a signal or a request ends it. The error is a sentence for a person.
+pub fn run(config: Config, config_path: PathBuf) -> Result<(), String> {
+    let mut reactor = Reactor::new(config, config_path)?;
+    reactor.turn_until_stopped().map_err(|error| format!("the event loop failed: {error}"))
+}
+
+impl Reactor {
+    /// Opens everything that the configuration asks for: listeners, netlink, the control thread.
+    fn new(config: Config, config_path: PathBuf) -> Result<Reactor, String> {
+        let setup = |what: &str| {
+            let what = what.to_string();
+            move |error: io::Error| format!("cannot set up {what}: {error}")
+        };
+        let clock = Clock::start();
+        sockopt::raise_descriptor_limit();
+        let poll = Poll::new().map_err(setup("epoll"))?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(setup("the wake-up descriptor"))?);
+        let mut signals =
+            Signals::new([SIGHUP, SIGTERM, SIGINT]).map_err(setup("the signal handlers"))?;
+        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE).map_err(setup("the signal pipe"))?;
+
+        let mut listeners = Vec::new();
+        for address in &config.speaker.listen {
+            let mut listener = socket::listen(*address).map_err(|error| listen_failed(*address, &error))?;
+            poll.registry()
+                .register(&mut listener, Token(FIRST_LISTENER + listeners.len()), Interest::READABLE)
+                .map_err(setup("a listener"))?;
+            info!("listening on {address}");
+            listeners.push(listener);
+        }
+
+        let mut netlink = None;
+        if config.domains.iter().any(|domain| domain.install || domain.resolve_next_hops) {
+            let mut socket = netlink::Netlink::open().map_err(setup("the netlink socket"))?;
+            socket.register(poll.registry(), NETLINK).map_err(setup("the netlink socket"))?;
+            netlink = Some(socket);
+        }
+
+        let (sender, requests) = crossbeam_channel::bounded(control::REQUESTS_WAITING_MAX);
+        let handle = control::ControlHandle::new(sender, Arc::clone(&waker));
+        control::start(&config.api, handle).map_err(|error| format!("cannot start the API: {error}"))?;
+
+        let seed = sockopt::random_seed().map_err(setup("the random seed"))?;
+        let mut speaker = Speaker::new(config, seed);
+        speaker.start(clock.now());
+        Ok(Reactor {
+            poll,
+            waker,
+            clock,
+            speaker,
+            config_path,
+            signals,
+            requests,
+            netlink,
+            netlink_readable: true,
+            listeners,
+            accept_ready: true,
+            accept_paused_until: Time(0),
+            conns: Vec::new(),
+            ready: VecDeque::new(),
+            lingering: VecDeque::new(),
+            buffer: vec![0; PARTIAL_BYTES_MAX + READ_SLICE_BYTES],
+            batch: Vec::new(),
+            timings: LoopTimings::default(),
+        })
+    }
+
+    fn turn_until_stopped(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        let mut more = true;
+        let mut stopping = false;
+        loop {
+            let timeout = if more { Duration::ZERO } else { self.sleep() };
+            match self.poll.poll(&mut events, Some(timeout)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => other?,
+            }
+            let begun = Instant::now();
+            for event in &events {
+                match event.token() {
+                    WAKER => {}
+                    SIGNALS => stopping |= self.take_signals(),
+                    NETLINK => self.netlink_readable = true,
+                    LINGER => self.drain_lingering(),
+                    Token(token) if token >= FIRST_CONN => {
+                        self.note_conn_event(ConnId((token - FIRST_CONN) as u32), event)
+                    }
+                    _ => self.accept_ready = true,
+                }
+            }
+            more = self.accept();
+            more |= self.read();
+            more |= self.read_netlink();
+            let read_done = Instant::now();
+            self.speaker.advance(self.clock.now());
+            more |= self.speaker.work(self.clock.now());
+            self.act();
+            let work_done = Instant::now();
+            more |= self.write();
+            more |= self.write_netlink();
+            let write_done = Instant::now();
+            more |= self.answer(&mut stopping);
+            // An action taken above may have made others, and the last words of a session need a write.
+            self.act();
+            self.expire_lingering();
+            self.timings.record(begun, read_done, work_done, write_done);
+            if stopping {
+                self.stop();
+                return Ok(());
+            }
+        }
+    }
+
+    /// How long nothing can happen without an event.
+    fn sleep(&self) -> Duration {
+        let now = self.clock.now();
+        let mut until = now.plus_ms(SLEEP_MS_MAX);
+        if let Some(deadline) = self.speaker.next_deadline() {
+            until = until.min(deadline);
+        }
+        if let Some((deadline, _)) = self.lingering.front() {
+            until = until.min(*deadline);
+        }
+        if self.accept_ready {
+            until = until.min(self.accept_paused_until);
+        }
+        // The clock counts whole milliseconds: one more makes sure that the deadline has passed.
+        if until <= now { Duration::ZERO } else { Duration::from_millis(until.since_ms(now) + 1) }
+    }
+
+    fn note_conn_event(&mut self, id: ConnId, event: &Event) {
+        let Some(conn) = self.conns.get_mut(id.index()).and_then(Option::as_mut) else { return };
+        if event.is_read_closed() || event.is_error() {
+            conn.closing = true;
+        }
+        if event.is_writable() || event.is_error() {
+            conn.writable = true;
+            if conn.connecting {
+                self.finish_connect(id);
+                return;
+            }
+            self.speaker.mark_dirty(id);
+        }
+        if (event.is_readable() || conn.closing) && !conn.ready {
+            conn.ready = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// A dialled connection became writable: connected, failed, or a spurious event (mio's documentation
+    /// of `TcpStream::connect` lists the checks).
+    fn finish_connect(&mut self, id: ConnId) {
+        let Some(conn) = self.conns[id.index()].as_mut() else { return };
+        let outcome = match conn.stream.take_error() {
+            Ok(Some(error)) | Err(error) => Err(error),
+            Ok(None) => match conn.stream.peer_addr() {
+                Ok(_) => conn.stream.local_addr(),
+                Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) && !conn.closing => return,
+                Err(error) => Err(error),
+            },
+        };
+        let now = self.clock.now();
+        match outcome {
+            Ok(local) => {
+                conn.connecting = false;
+                if !conn.ready {
+                    conn.ready = true;
+                    self.ready.push_back(id);
+                }
+                self.speaker.connected(now, id, local);
+            }
+            Err(error) => {
+                self.conns[id.index()] = None;
+                self.speaker.connect_failed(now, id, &error.to_string());
+            }
+        }
+    }
+
+    /// Accepts what waits; returns whether more may.
+    fn accept(&mut self) -> bool {
+        if !self.accept_ready || self.clock.now() < self.accept_paused_until {
+            return false;
+        }
+        let mut accepted = 0;
+        for index in 0..self.listeners.len() {
+            loop {
+                if accepted == ACCEPTS_PER_TURN {
+                    return true;
+                }
+                match self.listeners[index].accept() {
+                    Ok((stream, remote)) => {
+                        accepted += 1;
+                        self.adopt(stream, remote);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => match error.raw_os_error() {
+                        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                            warn!("cannot accept connections for now: {error}; raise the limit on open files");
+                            self.accept_paused_until = self.clock.now().plus_ms(ACCEPT_PAUSE_MS);
+                            return false;
+                        }
+                        // Errors of the connection itself (ECONNABORTED, EPROTO, network errors): the next one may do.
+                        _ => debug!("a connection was lost before it was accepted: {error}"),
+                    },
+                }
+            }
+        }
+        self.accept_ready = false;
+        false
+    }
+
+    fn adopt(&mut self, stream: TcpStream, remote: SocketAddr) {
+        let local = match stream.local_addr() {
+            Ok(local) => local,
+            Err(error) => return debug!("{remote} left before it was accepted: {error}"),
+        };
+        match self.speaker.accept(self.clock.now(), remote, local) {
+            Ok(accepted) => {
+                if let Err(error) = socket::adopt(&stream, remote, &accepted.options) {
+                    warn!("{remote}: cannot set socket options: {error}");
+                }
+                self.insert(accepted.conn, Conn::new(stream, false));
+                self.speaker.accepted(self.clock.now(), accepted.conn);
+            }
+            // Dropping the stream closes it.
+            Err(refusal) => debug!("connection from {remote} refused: {refusal}"),
+        }
+    }
+
+    fn insert(&mut self, id: ConnId, mut conn: Conn) {
+        let token = Token(FIRST_CONN + id.index());
+        if let Err(error) =
+            self.poll.registry().register(&mut conn.stream, token, Interest::READABLE | Interest::WRITABLE)
+        {
+            let reason = format!("cannot watch the connection: {error}");
+            return self.speaker.closed(self.clock.now(), id, &reason);
+        }
+        if !conn.connecting {
+            conn.ready = true;
+            self.ready.push_back(id);
+        }
+        if self.conns.len() <= id.index() {
+            self.conns.resize_with(id.index() + 1, || None);
+        }
+        self.conns[id.index()] = Some(conn);
+    }
+
+    /// Reads a slice from every connection on the ready list; returns whether one has more.
+    fn read(&mut self) -> bool {
+        for _ in 0..self.ready.len() {
+            let Some(id) = self.ready.pop_front() else { break };
+            let Some(mut conn) = self.conns[id.index()].take() else { continue };
+            conn.ready = false;
+            if conn.connecting {
+                self.conns[id.index()] = Some(conn);
+                continue;
+            }
+            match self.read_slice(id, &mut conn) {
+                ReadOutcome::Closed(reason) => {
+                    drop(conn);
+                    self.speaker.closed(self.clock.now(), id, &reason);
+                }
+                outcome => {
+                    if matches!(outcome, ReadOutcome::More) {
+                        conn.ready = true;
+                        self.ready.push_back(id);
+                    }
+                    self.conns[id.index()] = Some(conn);
+                }
+            }
+        }
+        !self.ready.is_empty()
+    }
+
+    fn read_slice(&mut self, id: ConnId, conn: &mut Conn) -> ReadOutcome {
+        if !self.speaker.wants_bytes(id) {
+            // The session asked for the connection to be closed; the action is on its way.
+            return ReadOutcome::Drained;
+        }
+        let kept = conn.partial.len();
+        self.buffer[..kept].copy_from_slice(&conn.partial);
+        let room = &mut self.buffer[kept..kept + READ_SLICE_BYTES];
+        let read = match conn.stream.read(room) {
+            Ok(0) => return ReadOutcome::Closed("the peer closed the connection".into()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadOutcome::Drained,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return ReadOutcome::More,
+            Err(error) => return ReadOutcome::Closed(error.to_string()),
+        };
+        let filled = &self.buffer[..kept + read];
+        let consumed = self.speaker.receive(self.clock.now(), id, filled);
+        let rest = &filled[consumed..];
+        debug_assert!(rest.len() <= PARTIAL_BYTES_MAX, "an incomplete message is at most a message");
+        conn.partial.clear();
+        if rest.is_empty() {
+            conn.partial = Vec::new();
+        } else {
+            conn.partial.extend_from_slice(rest);
+        }
+        // A read that did not fill its room has emptied the socket (epoll(7)), unless the end is to be seen.
+        if read == READ_SLICE_BYTES || conn.closing { ReadOutcome::More } else { ReadOutcome::Drained }
+    }
+
+    /// Does what the speaker asks for.
+    fn act(&mut self) {
+        while let Some(action) = self.speaker.poll_action() {
+            match action {
+                Action::Connect { conn, dial } => self.connect(conn, &dial),
+                Action::Close { conn, last_words } => self.close(conn, &last_words),
+                Action::ListenKey { range, key } => self.set_listen_key(range, key.as_ref()),
+            }
+        }
+    }
+
+    fn connect(&mut self, id: ConnId, dial: &Dial) {
+        match socket::dial(dial) {
+            Ok(stream) => self.insert(id, Conn::new(stream, true)),
+            Err(error) => self.speaker.connect_failed(self.clock.now(), id, &error.to_string()),
+        }
+    }
+
+    fn close(&mut self, id: ConnId, last_words: &[u8]) {
+        let Some(mut conn) = self.conns.get_mut(id.index()).and_then(Option::take) else { return };
+        if conn.connecting {
+            return;
+        }
+        if !last_words.is_empty()
+            && let Err(error) = conn.stream.write(last_words)
+        {
+            debug!("last words were not sent: {error}");
+        }
+        if conn.stream.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        let interest = Interest::READABLE;
+        if self.poll.registry().reregister(&mut conn.stream, LINGER, interest).is_ok() {
+            self.lingering.push_back((self.clock.now().plus_ms(LINGER_MS), conn.stream));
+        }
+    }
+
+    /// Reads and forgets what closed connections still get, until the peers have closed them too.
+    fn drain_lingering(&mut self) {
+        let buffer = &mut self.buffer;
+        self.lingering.retain_mut(|(_, stream)| {
+            loop {
+                match stream.read(buffer) {
+                    Ok(0) => return false,
+                    Ok(_) => {}
+                    Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+                }
+            }
+        });
+    }
+
+    fn expire_lingering(&mut self) {
+        let now = self.clock.now();
+        while self.lingering.front().is_some_and(|(deadline, _)| *deadline <= now) {
+            self.lingering.pop_front();
+        }
+    }
+
+    fn set_listen_key(&mut self, range: Prefix, key: Option<&Secret>) {
+        for listener in &self.listeners {
+            let socket = SockRef::from(listener);
+            let is_ipv6 = listener.local_addr().is_ok_and(|address| address.is_ipv6());
+            if is_ipv6 != (range.family() == Family::Ipv6Unicast) {
+                continue;
+            }
+            if let Err(error) = sockopt::set_md5_key(&socket, range.addr(), Some(range.len()), key.map(Secret::bytes))
+            {
+                error!("cannot set the TCP MD5 key of {range}: {error}");
+            }
+        }
+    }
+
+    /// Writes to every connection that has something to send; returns whether one could take more.
+    fn write(&mut self) -> bool {
+        let mut more = false;
+        for _ in 0..self.speaker.dirty_count() {
+            let Some(id) = self.speaker.poll_dirty() else { break };
+            let Some(conn) = self.conns.get_mut(id.index()).and_then(Option::as_mut) else { continue };
+            if conn.connecting || !conn.writable {
+                continue;
+            }
+            let mut written_bytes = 0;
+            let failure = loop {
+                let mut slices: SmallVec<[IoSlice<'_>; 64]> = SmallVec::new();
+                let offered_bytes = self.speaker.fill(id, &mut slices);
+                if offered_bytes == 0 {
+                    break None;
+                }
+                match conn.stream.write_vectored(&slices) {
+                    Ok(sent_bytes) => {
+                        drop(slices);
+                        self.speaker.sent(self.clock.now(), id, sent_bytes);
+                        written_bytes += sent_bytes;
+                        if sent_bytes < offered_bytes {
+                            conn.writable = false;
+                            break None;
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        conn.writable = false;
+                        break None;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => break Some(error),
+                }
+                if written_bytes >= WRITE_SLICE_BYTES {
+                    self.speaker.mark_dirty(id);
+                    more = true;
+                    break None;
+                }
+            };
+            if let Some(error) = failure {
+                self.conns[id.index()] = None;
+                self.speaker.closed(self.clock.now(), id, &error.to_string());
+            }
+        }
+        more
+    }
+}
+
+fn listen_failed(address: SocketAddr, error: &io::Error) -> String {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EACCES) => "ports below 1024 need CAP_NET_BIND_SERVICE; run as root or set speaker.listen",
+        Some(libc::EADDRINUSE) => "another program listens there; stop it or set speaker.listen",
+        Some(libc::EADDRNOTAVAIL) => "no interface has that address; set speaker.listen",
+        _ => "see speaker.listen",
+    };
+    format!("cannot listen on {address}: {error}: {remedy}")
+}
