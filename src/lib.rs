@@ -6,6 +6,7 @@
 //! [`reactor`] is the only room with a clock and system calls. `docs/architecture.md` draws the map.
 
 pub mod config;
+pub mod control;
 pub mod export;
 pub mod fib;
 pub mod policy;
