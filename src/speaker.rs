@@ -12,12 +12,13 @@ mod conn;
 mod input;
 mod kernel;
 mod peer;
+mod reload;
 mod restart;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::config::{Config, DomainConfig};
 use crate::export::{ExportLimits, UpdateGroups};
@@ -69,7 +70,7 @@ pub struct Speaker {
     scratch: Scratch,
     initial_sync: InitialSync,
     /// Prefixes that the API originates, to be told apart from the configuration's.
-    pub(crate) api_networks: HashMap<Prefix, AttrId>,
+    pub(crate) api_networks: HashSet<Prefix>,
     pub(crate) watch: Watch,
     /// Routes that were well formed and could not be used: loops, mostly.
     pub(crate) unusable_count: u64,
@@ -84,7 +85,11 @@ pub(crate) struct Watch {
     /// Whether somebody watches peers.
     pub peers: bool,
     /// Destinations whose best path changed.
-    pub changed: Vec<(Family, DestId)>,
+    pub changed: Vec<Prefix>,
+    /// Whether somebody watches what peers say.
+    pub adj_in: bool,
+    /// What peers have announced or withdrawn.
+    pub said: Vec<(PeerId, Prefix)>,
     /// Peers whose state changed.
     pub peer_changes: Vec<PeerId>,
 }
@@ -114,7 +119,7 @@ impl Speaker {
             changed: [Vec::new(), Vec::new()],
             scratch: Scratch::default(),
             initial_sync: InitialSync::new(None, None),
-            api_networks: HashMap::default(),
+            api_networks: HashSet::default(),
             watch: Watch::default(),
             unusable_count: 0,
             random: seed | 1,
@@ -166,7 +171,8 @@ impl Speaker {
             self.export.changed(family, changed);
             self.install(family, changed);
             if self.watch.routes {
-                self.watch.changed.extend(changed.iter().map(|dest| (family, *dest)));
+                let rib = &self.rib;
+                self.watch.changed.extend(changed.iter().map(|dest| rib.prefix(family, *dest)));
             }
         }
         self.changed = changed;

@@ -13,6 +13,8 @@ mod clock;
 pub mod netlink;
 mod socket;
 pub mod sockopt;
+mod timings;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
@@ -31,11 +33,17 @@ use signal_hook_mio::v1_0::Signals;
 use smallvec::SmallVec;
 use socket2::SockRef;
 
-use crate::config::{Config, Secret};
-use crate::control::{self, Request};
+use crate::config::{self, Config, Secret};
+use crate::control::message::{QueueStatistics, Request, RequestError, Statistics};
+use crate::control::respond::respond;
+use crate::control::{self, Control};
+use crate::export::{ExportLimits, SLICES_MAX};
 use crate::speaker::{Action, Dial, Speaker};
 use crate::types::{ConnId, Family, Prefix, Time};
 use clock::Clock;
+use netlink::NetlinkSocket;
+use timings::Timings;
+use watch::Watchers;
 
 /// The most that is read from one peer in one turn. At about 16 bytes a route this is 4,000 routes, about
 /// a millisecond of work: the longest that one peer's flood delays another peer's message.
@@ -95,20 +103,21 @@ impl Conn {
 enum ReadOutcome {
     Drained,
     More,
-    Closed(String),
+    Closed(Option<io::ErrorKind>),
 }
 
 /// The loop.
 pub struct Reactor {
     poll: Poll,
-    waker: Arc<Waker>,
+    /// Ends with the loop.
+    _control: Control,
     clock: Clock,
     speaker: Speaker,
     config_path: PathBuf,
     signals: Signals,
     requests: Receiver<Request>,
-    netlink: Option<netlink::Netlink>,
-    netlink_readable: bool,
+    watchers: Watchers,
+    netlink: Option<NetlinkSocket>,
     listeners: Vec<TcpListener>,
     accept_ready: bool,
     accept_paused_until: Time,
@@ -116,8 +125,7 @@ pub struct Reactor {
     ready: VecDeque<ConnId>,
     lingering: VecDeque<(Time, TcpStream)>,
     buffer: Vec<u8>,
-    batch: Vec<u8>,
-    timings: LoopTimings,
+    timings: Timings,
 }
 
 /// Runs the daemon until a signal or a request ends it. The error is a sentence for a person.
@@ -152,29 +160,31 @@ impl Reactor {
         }
 
         let mut netlink = None;
-        if config.domains.iter().any(|domain| domain.install || domain.resolve_next_hops) {
-            let mut socket = netlink::Netlink::open().map_err(setup("the netlink socket"))?;
-            socket.register(poll.registry(), NETLINK).map_err(setup("the netlink socket"))?;
+        let domain = &config.domains[0];
+        if domain.install || domain.resolve_next_hops {
+            let mut socket = NetlinkSocket::open(domain.table).map_err(setup("the netlink socket"))?;
+            poll.registry()
+                .register(&mut socket, NETLINK, Interest::READABLE)
+                .map_err(setup("the netlink socket"))?;
             netlink = Some(socket);
         }
 
-        let (sender, requests) = crossbeam_channel::bounded(control::REQUESTS_WAITING_MAX);
-        let handle = control::ControlHandle::new(sender, Arc::clone(&waker));
-        control::start(&config.api, handle).map_err(|error| format!("cannot start the API: {error}"))?;
+        let (handle, requests) = control::ControlHandle::new(Arc::clone(&waker));
+        let control = control::start(&config.api, handle).map_err(|error| format!("cannot start the API: {error}"))?;
 
         let seed = sockopt::random_seed().map_err(setup("the random seed"))?;
         let mut speaker = Speaker::new(config, seed);
         speaker.start(clock.now());
         Ok(Reactor {
             poll,
-            waker,
+            _control: control,
             clock,
             speaker,
             config_path,
             signals,
             requests,
+            watchers: Watchers::default(),
             netlink,
-            netlink_readable: true,
             listeners,
             accept_ready: true,
             accept_paused_until: Time(0),
@@ -182,8 +192,7 @@ impl Reactor {
             ready: VecDeque::new(),
             lingering: VecDeque::new(),
             buffer: vec![0; PARTIAL_BYTES_MAX + READ_SLICE_BYTES],
-            batch: Vec::new(),
-            timings: LoopTimings::default(),
+            timings: Timings::default(),
         })
     }
 
@@ -200,9 +209,9 @@ impl Reactor {
             let begun = Instant::now();
             for event in &events {
                 match event.token() {
-                    WAKER => {}
+                    // The stages of the turn look for themselves.
+                    WAKER | NETLINK => {}
                     SIGNALS => stopping |= self.take_signals(),
-                    NETLINK => self.netlink_readable = true,
                     LINGER => self.drain_lingering(),
                     Token(token) if token >= FIRST_CONN => {
                         self.note_conn_event(ConnId((token - FIRST_CONN) as u32), event)
@@ -212,20 +221,22 @@ impl Reactor {
             }
             more = self.accept();
             more |= self.read();
-            more |= self.read_netlink();
             let read_done = Instant::now();
-            self.speaker.advance(self.clock.now());
+            let conns = &self.conns;
+            self.speaker.advance(self.clock.now(), &|id| {
+                conns.get(id.index()).and_then(Option::as_ref).is_some_and(|conn| conn.ready)
+            });
             more |= self.speaker.work(self.clock.now());
             self.act();
             let work_done = Instant::now();
             more |= self.write();
-            more |= self.write_netlink();
+            more |= self.drive_netlink();
             let write_done = Instant::now();
-            more |= self.answer(&mut stopping);
+            more |= self.answer();
             // An action taken above may have made others, and the last words of a session need a write.
             self.act();
             self.expire_lingering();
-            self.timings.record(begun, read_done, work_done, write_done);
+            self.timings.record([begun, read_done, work_done, write_done]);
             if stopping {
                 self.stop();
                 return Ok(());
@@ -293,7 +304,7 @@ impl Reactor {
             }
             Err(error) => {
                 self.conns[id.index()] = None;
-                self.speaker.connect_failed(now, id, &error.to_string());
+                self.speaker.closed(now, id, Some(error.kind()));
             }
         }
     }
@@ -342,7 +353,6 @@ impl Reactor {
                     warn!("{remote}: cannot set socket options: {error}");
                 }
                 self.insert(accepted.conn, Conn::new(stream, false));
-                self.speaker.accepted(self.clock.now(), accepted.conn);
             }
             // Dropping the stream closes it.
             Err(refusal) => debug!("connection from {remote} refused: {refusal}"),
@@ -354,8 +364,8 @@ impl Reactor {
         if let Err(error) =
             self.poll.registry().register(&mut conn.stream, token, Interest::READABLE | Interest::WRITABLE)
         {
-            let reason = format!("cannot watch the connection: {error}");
-            return self.speaker.closed(self.clock.now(), id, &reason);
+            warn!("cannot watch a connection: {error}");
+            return self.speaker.closed(self.clock.now(), id, Some(error.kind()));
         }
         if !conn.connecting {
             conn.ready = true;
@@ -378,9 +388,9 @@ impl Reactor {
                 continue;
             }
             match self.read_slice(id, &mut conn) {
-                ReadOutcome::Closed(reason) => {
+                ReadOutcome::Closed(error) => {
                     drop(conn);
-                    self.speaker.closed(self.clock.now(), id, &reason);
+                    self.speaker.closed(self.clock.now(), id, error);
                 }
                 outcome => {
                     if matches!(outcome, ReadOutcome::More) {
@@ -403,11 +413,11 @@ impl Reactor {
         self.buffer[..kept].copy_from_slice(&conn.partial);
         let room = &mut self.buffer[kept..kept + READ_SLICE_BYTES];
         let read = match conn.stream.read(room) {
-            Ok(0) => return ReadOutcome::Closed("the peer closed the connection".into()),
+            Ok(0) => return ReadOutcome::Closed(None),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadOutcome::Drained,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return ReadOutcome::More,
-            Err(error) => return ReadOutcome::Closed(error.to_string()),
+            Err(error) => return ReadOutcome::Closed(Some(error.kind())),
         };
         let filled = &self.buffer[..kept + read];
         let consumed = self.speaker.receive(self.clock.now(), id, filled);
@@ -437,7 +447,10 @@ impl Reactor {
     fn connect(&mut self, id: ConnId, dial: &Dial) {
         match socket::dial(dial) {
             Ok(stream) => self.insert(id, Conn::new(stream, true)),
-            Err(error) => self.speaker.connect_failed(self.clock.now(), id, &error.to_string()),
+            Err(error) => {
+                debug!("cannot dial {}: {error}", dial.remote);
+                self.speaker.closed(self.clock.now(), id, Some(error.kind()));
+            }
         }
     }
 
@@ -506,7 +519,7 @@ impl Reactor {
             }
             let mut written_bytes = 0;
             let failure = loop {
-                let mut slices: SmallVec<[IoSlice<'_>; 64]> = SmallVec::new();
+                let mut slices: SmallVec<[IoSlice<'_>; SLICES_MAX]> = SmallVec::new();
                 let offered_bytes = self.speaker.fill(id, &mut slices);
                 if offered_bytes == 0 {
                     break None;
@@ -514,14 +527,17 @@ impl Reactor {
                 match conn.stream.write_vectored(&slices) {
                     Ok(sent_bytes) => {
                         drop(slices);
-                        self.speaker.sent(self.clock.now(), id, sent_bytes);
+                        let all = sent_bytes == offered_bytes;
+                        self.speaker.sent(self.clock.now(), id, sent_bytes, all);
                         written_bytes += sent_bytes;
-                        if sent_bytes < offered_bytes {
+                        if !all {
                             conn.writable = false;
                             break None;
                         }
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        drop(slices);
+                        self.speaker.sent(self.clock.now(), id, 0, false);
                         conn.writable = false;
                         break None;
                     }
@@ -536,19 +552,104 @@ impl Reactor {
             };
             if let Some(error) = failure {
                 self.conns[id.index()] = None;
-                self.speaker.closed(self.clock.now(), id, &error.to_string());
+                self.speaker.closed(self.clock.now(), id, Some(error.kind()));
             }
         }
         more
     }
+
+    /// Exchanges with the kernel what there is to exchange; returns whether there is more.
+    fn drive_netlink(&mut self) -> bool {
+        let now = self.clock.now();
+        let (Some(socket), Some((fib, rib))) = (&mut self.netlink, self.speaker.kernel()) else { return false };
+        match socket.drive(fib, now, &|family, dest| rib.prefix(family, dest)) {
+            Ok(more) => more,
+            Err(error) => {
+                error!("the netlink socket failed, the kernel's routes stay as they are: {error}");
+                self.netlink = None;
+                false
+            }
+        }
+    }
+
+    /// Answers the control thread; returns whether more requests wait.
+    fn answer(&mut self) -> bool {
+        for _ in 0..REQUESTS_PER_TURN {
+            let Ok(request) = self.requests.try_recv() else {
+                self.watchers.tell(&mut self.speaker, self.clock.now());
+                return false;
+            };
+            let now = self.clock.now();
+            match request {
+                Request::Reload(reply) => reply.send(self.reload().map_err(RequestError::Refused)),
+                Request::Statistics(reply) => reply.send(Ok(self.statistics())),
+                Request::Watch(query, sink, reply) => {
+                    self.watchers.add(&mut self.speaker, query, sink);
+                    reply.send(Ok(()));
+                }
+                request => respond(&mut self.speaker, now, request),
+            }
+        }
+        true
+    }
+
+    /// Reads the configuration anew and applies it. The error is what is wrong with the file; the old configuration
+    /// stays in force then.
+    fn reload(&mut self) -> Result<Vec<String>, String> {
+        let config = config::load(&self.config_path).map_err(|errors| errors.to_string())?;
+        Ok(self.speaker.reload(self.clock.now(), config))
+    }
+
+    /// Takes the signals that came; returns whether one asks the daemon to stop.
+    fn take_signals(&mut self) -> bool {
+        let mut stop = false;
+        for signal in self.signals.pending().collect::<Vec<_>>() {
+            if signal != SIGHUP {
+                info!("stopping on a signal");
+                stop = true;
+                continue;
+            }
+            match self.reload() {
+                Ok(said) => said.iter().for_each(|line| info!("reload: {line}")),
+                Err(errors) => error!("reload: the old configuration stays: {errors}"),
+            }
+        }
+        stop
+    }
+
+    fn statistics(&self) -> Statistics {
+        let (stages, turns) = (self.timings.stages(), self.timings.turns());
+        let groups: Vec<_> = self.speaker.export.groups().collect();
+        let ring_limit = ExportLimits::default().ring_bytes_max as u64;
+        let queue = |name, depth: usize, limit: u64| QueueStatistics { name, depth: depth as u64, limit };
+        Statistics {
+            turns,
+            busy_ns: self.timings.busy_ns(),
+            longest_turn_ns: self.timings.longest_turn_ns(),
+            stages,
+            queues: vec![
+                queue("requests", self.requests.len(), control::message::REQUESTS_MAX as u64),
+                queue(
+                    "export_ring_bytes",
+                    groups.iter().map(|group| group.ring_bytes).sum(),
+                    ring_limit * groups.len() as u64,
+                ),
+            ],
+            counters: vec![(
+                "routes_unusable",
+                "Well-formed routes that could not be used: loops of AS path or cluster list",
+                self.speaker.unusable_count,
+            )],
+        }
+    }
+
+    /// Ends every session with a word, and gives the connections a moment to take it.
+    fn stop(&mut self) {
+        let now = self.clock.now();
+        for id in self.speaker.peer_ids() {
+            self.speaker.stop(now, id);
+        }
+        self.act();
+    }
 }
 
-fn listen_failed(address: SocketAddr, error: &io::Error) -> String {
-    let remedy = match error.raw_os_error() {
-        Some(libc::EACCES) => "ports below 1024 need CAP_NET_BIND_SERVICE; run as root or set speaker.listen",
-        Some(libc::EADDRINUSE) => "another program listens there; stop it or set speaker.listen",
-        Some(libc::EADDRNOTAVAIL) => "no interface has that address; set speaker.listen",
-        _ => "see speaker.listen",
-    };
-    format!("cannot listen on {address}: {error}: {remedy}")
-}

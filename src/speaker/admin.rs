@@ -251,3 +251,145 @@ fn unspecified(prefix: Prefix) -> IpAddr {
         Prefix::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
     }
 }
+
+/// What a person may want of a peer.
+impl Speaker {
+    /// Every peer.
+    pub(crate) fn peer_ids(&self) -> Vec<PeerId> {
+        (1..self.peers.len()).filter(|index| self.peers[*index].is_some()).map(|index| PeerId(index as u32)).collect()
+    }
+
+    /// The peer with this address.
+    pub(crate) fn find_peer(&self, address: IpAddr) -> Option<PeerId> {
+        self.by_address.get(&address).copied()
+    }
+
+    /// Takes a session down with Cease/Administrative Reset and lets it come up again.
+    pub(crate) fn reset(&mut self, now: Time, id: PeerId, reason: &str) {
+        if let Some(peer) = self.peers[id.index()].as_deref_mut() {
+            peer.session.handle_reset(reason, now);
+            self.drive(now, id);
+        }
+    }
+
+    /// Lets a session come up, after a shutdown or a prefix limit.
+    pub(crate) fn enable(&mut self, now: Time, id: PeerId) {
+        if let Some(peer) = self.peers[id.index()].as_deref_mut() {
+            peer.session.handle_start(now);
+            self.drive(now, id);
+            self.note_peer_event(id);
+        }
+    }
+
+    /// Takes a session down with Cease/Administrative Shutdown and keeps it down.
+    pub(crate) fn disable(&mut self, now: Time, id: PeerId, reason: &str) {
+        if let Some(peer) = self.peers[id.index()].as_deref_mut() {
+            peer.session.handle_shutdown(reason, now);
+            self.drive(now, id);
+            self.note_peer_event(id);
+        }
+    }
+
+    /// Ends a session because the process ends. A peer that keeps our routes over a restart (RFC 4724) only loses the
+    /// connection; every other one is told.
+    pub(crate) fn stop(&mut self, now: Time, id: PeerId) {
+        let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
+        let restarts = peer.session.negotiated().is_some_and(|negotiated| negotiated.restart.is_some());
+        if !restarts {
+            peer.session.handle_shutdown("the daemon stops", now);
+            self.drive(now, id);
+        }
+    }
+
+    /// Originates a prefix until it is deleted with the API.
+    pub(crate) fn originate_by_api(&mut self, prefix: Prefix, next_hop: NextHop, block: &[u8]) {
+        self.api_networks.insert(prefix);
+        self.originate_block(prefix, next_hop, block);
+    }
+
+    /// Originates a prefix of the API's no more; a configured one of the same prefix shows again. Returns whether
+    /// there was one.
+    pub(crate) fn withdraw_by_api(&mut self, prefix: Prefix) -> bool {
+        if !self.api_networks.remove(&prefix) {
+            return false;
+        }
+        match self.config.networks.iter().find(|network| network.prefix == prefix).cloned() {
+            Some(network) => self.originate(&network),
+            None => self.withdraw_own(prefix),
+        }
+        true
+    }
+
+    /// Withdraws every prefix of a family that the API originates.
+    pub(crate) fn withdraw_all_by_api(&mut self, family: Family) {
+        let prefixes: Vec<Prefix> =
+            self.api_networks.iter().copied().filter(|prefix| prefix.family() == family).collect();
+        for prefix in prefixes {
+            self.withdraw_by_api(prefix);
+        }
+    }
+
+    /// Asks a peer for its routes anew (RFC 2918), so that the import policy of now applies; returns whether the
+    /// peer can be asked.
+    pub(crate) fn soft_reset_in(&mut self, id: PeerId) -> bool {
+        let Some(peer) = self.peers[id.index()].as_deref() else { return false };
+        let (Some(import), Some(negotiated)) = (peer.import.as_deref(), peer.session.negotiated()) else {
+            return false;
+        };
+        if !negotiated.route_refresh {
+            warn!("{}: cannot be asked for its routes anew: it has no route refresh; reset it", peer.address);
+            return false;
+        }
+        let (slot, families) = (import.slot, import.families);
+        let policy = self.policy(&peer.settings.import, import.kind);
+        let Some(peer) = self.peers[id.index()].as_deref_mut() else { return false };
+        if let Some(import) = peer.import.as_deref_mut() {
+            import.policy = policy;
+            import.allow_own_asn = peer.settings.allow_own_asn;
+        }
+        for family in families.iter() {
+            let mut message = Vec::new();
+            RouteRefresh::new(family, RefreshKind::Request).encode(&mut message);
+            if let Some(peer) = self.peers[id.index()].as_deref_mut() {
+                peer.session.note_refresh_sent();
+            }
+            self.send(id, slot, &message);
+        }
+        true
+    }
+
+    /// Sends a peer the whole table anew, as the export policy of now has it.
+    pub(crate) fn soft_reset_out(&mut self, id: PeerId) {
+        let Some(import) = self.peers[id.index()].as_ref().and_then(|peer| peer.import.as_deref()) else { return };
+        for family in import.families.iter() {
+            self.export.refresh(id, family, false);
+        }
+    }
+
+    /// Puts peers whose export settings changed into the groups where they belong now.
+    pub(super) fn regroup(&mut self, ids: &[PeerId]) {
+        // Peers that move together share the work.
+        let mut moves: HashMap<GroupKey, (Rc<Policy>, Vec<PeerId>)> = HashMap::default();
+        for id in ids {
+            for (key, policy) in self.group_keys(*id) {
+                moves.entry(key).or_insert_with(|| (policy, Vec::new())).1.push(*id);
+            }
+        }
+        for (key, (policy, members)) in moves {
+            self.export.set_policy(&policy);
+            self.export.regroup(&members, key, &policy);
+        }
+    }
+
+    pub(super) fn regroup_all(&mut self) {
+        self.regroup(&self.peer_ids());
+    }
+
+    pub(super) fn set_listen_key(&mut self, range: Prefix, key: Option<Secret>) {
+        self.actions.push_back(Action::ListenKey { range, key });
+    }
+
+    pub(super) fn remove_range_key(&mut self, range: Prefix) {
+        self.set_listen_key(range, None);
+    }
+}

@@ -12,9 +12,7 @@ use super::Speaker;
 use super::peer::Import;
 use crate::policy::{NextHopAction, Policy, RouteContext, Verdict};
 use crate::types::*;
-use crate::wire::attrs::{PathAttributes, canonicalize};
-use crate::wire::nlri::{decode_prefixes4, decode_prefixes6};
-use crate::wire::update::{self, Treatment, UpdateView};
+use crate::wire::{Nlri, PathAttributes, Reach, UpdateView, canonicalize, decode_update};
 
 /// Buffers that every message uses in turn.
 #[derive(Debug, Default)]
@@ -43,30 +41,25 @@ impl Speaker {
     pub(super) fn update(&mut self, now: Time, id: PeerId, body: &[u8]) {
         let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
         let Some(import) = peer.import.as_deref() else { return };
-        let view = match update::decode_update(body, &import.decode) {
+        let view = match decode_update(body, &import.decode) {
             Ok(view) => view,
-            Err(notification) => return self.protocol_error(now, id, import.slot, notification),
+            Err(notification) => {
+                let slot = import.slot;
+                return self.protocol_error(now, id, slot, notification);
+            }
         };
-        for finding in &view.findings {
+        for finding in view.findings() {
             peer.findings.note(now, peer.address, finding);
         }
         if let Some(family) = view.end_of_rib() {
             return self.end_of_rib(now, id, family);
         }
-        self.withdraw_nlri(id, Family::Ipv4Unicast, view.withdrawn);
-        if let Some(unreach) = &view.mp_unreach {
-            self.withdraw_nlri(id, unreach.family, unreach.nlri);
+        for nlri in view.withdrawals() {
+            self.withdraw_nlri(id, &nlri);
         }
-        let announced4 = (!view.announced.is_empty()).then_some((Family::Ipv4Unicast, view.next_hop, view.announced));
-        let announced_mp = view.mp_reach.as_ref().map(|reach| (reach.family, Some(reach.next_hop), reach.nlri));
         let mut announced = false;
-        for (family, next_hop, nlri) in announced4.into_iter().chain(announced_mp) {
-            match next_hop {
-                Some(next_hop) if view.treatment == Treatment::None => {
-                    announced |= self.announce_nlri(id, &view, family, next_hop, nlri);
-                }
-                _ => self.withdraw_nlri(id, family, nlri),
-            }
+        for reach in view.announcements() {
+            announced |= self.announce(id, &view, &reach);
         }
         if announced {
             self.check_prefix_limit(now, id);
@@ -74,43 +67,36 @@ impl Speaker {
     }
 
     /// Announces what a message says of one family; returns whether anything was let in.
-    fn announce_nlri(
-        &mut self,
-        id: PeerId,
-        view: &UpdateView<'_>,
-        family: Family,
-        next_hop: NextHop,
-        nlri: &[u8],
-    ) -> bool {
+    fn announce(&mut self, id: PeerId, view: &UpdateView<'_>, reach: &Reach<'_>) -> bool {
         self.scratch.block.clear();
         canonicalize(view, &mut self.scratch.block);
         let Some(import) = self.peers[id.index()].as_ref().and_then(|peer| peer.import.as_deref()) else {
             return false;
         };
-        let attributes = PathAttributes::new(&self.scratch.block);
-        if let Some(reason) = self.unusable(import, &attributes, next_hop) {
-            debug!("route unusable: {reason:?}");
+        if self.unusable(import, &PathAttributes::new(&self.scratch.block), reach.next_hop).is_some() {
             self.unusable_count += 1;
-            self.withdraw_nlri(id, family, nlri);
+            self.withdraw_nlri(id, &reach.nlri);
             return false;
         }
-        self.decode_nlri(family, nlri);
         let policy = Rc::clone(&import.policy);
-        if let Some(verdict) = policy.constant() {
-            return match verdict {
-                Verdict::Accept => {
-                    let attrs = self.rib.intern(&self.scratch.block, next_hop);
-                    self.announce_scratch(id, family, attrs);
-                    self.rib.release(attrs);
-                    true
+        self.decode(id, &reach.nlri);
+        let family = reach.nlri.family();
+        match policy.constant() {
+            Some(Verdict::Accept) => {
+                let attrs = self.rib.intern(&self.scratch.block, reach.next_hop);
+                match family {
+                    Family::Ipv4Unicast => self.rib.announce4(id, attrs, &self.scratch.prefixes4),
+                    Family::Ipv6Unicast => self.rib.announce6(id, attrs, &self.scratch.prefixes6),
                 }
-                Verdict::Reject => {
-                    self.withdraw_scratch(id, family);
-                    false
-                }
-            };
+                self.rib.release(attrs);
+                true
+            }
+            Some(Verdict::Reject) => {
+                self.withdraw_decoded(id, family);
+                false
+            }
+            None => self.announce_by_policy(id, &policy, family, reach.next_hop),
         }
-        self.announce_by_policy(id, &policy, family, next_hop)
     }
 
     /// Evaluates the import policy for the prefixes in the scratch buffer: once if it does not look at the
@@ -169,8 +155,8 @@ impl Speaker {
     }
 
     fn unusable(&self, import: &Import, attributes: &PathAttributes<'_>, next_hop: NextHop) -> Option<Unusable> {
-        let own = |asn: u32| asn == self.config.speaker.asn || asn == import.local_asn;
-        let seen = attributes.as_path().asns().filter(|asn| own(*asn)).count();
+        let own_asn = self.config.speaker.asn;
+        let seen = attributes.as_path().asns().filter(|asn| *asn == own_asn || *asn == import.local_asn).count();
         if seen > usize::from(import.allow_own_asn) {
             return Some(Unusable::AsLoop);
         }
@@ -185,34 +171,29 @@ impl Speaker {
         (next_hop.addr == import.local_address).then_some(Unusable::OwnNextHop)
     }
 
-    fn withdraw_nlri(&mut self, id: PeerId, family: Family, nlri: &[u8]) {
-        if !nlri.is_empty() {
-            self.decode_nlri(family, nlri);
-            self.withdraw_scratch(id, family);
-        }
+    fn withdraw_nlri(&mut self, id: PeerId, nlri: &Nlri<'_>) {
+        self.decode(id, nlri);
+        self.withdraw_decoded(id, nlri.family());
     }
 
-    fn decode_nlri(&mut self, family: Family, nlri: &[u8]) {
-        match family {
+    /// Reads prefixes into the buffer of their family.
+    fn decode(&mut self, id: PeerId, nlri: &Nlri<'_>) {
+        match nlri.family() {
             Family::Ipv4Unicast => {
                 self.scratch.prefixes4.clear();
-                decode_prefixes4(nlri, &mut self.scratch.prefixes4);
+                nlri.decode4(&mut self.scratch.prefixes4);
             }
             Family::Ipv6Unicast => {
                 self.scratch.prefixes6.clear();
-                decode_prefixes6(nlri, &mut self.scratch.prefixes6);
+                nlri.decode6(&mut self.scratch.prefixes6);
             }
         }
-    }
-
-    fn announce_scratch(&mut self, id: PeerId, family: Family, attrs: AttrId) {
-        match family {
-            Family::Ipv4Unicast => self.rib.announce4(id, attrs, &self.scratch.prefixes4),
-            Family::Ipv6Unicast => self.rib.announce6(id, attrs, &self.scratch.prefixes6),
+        if self.watch.adj_in {
+            self.watch.said.extend(nlri.iter().map(|item| (id, item.prefix)));
         }
     }
 
-    fn withdraw_scratch(&mut self, id: PeerId, family: Family) {
+    fn withdraw_decoded(&mut self, id: PeerId, family: Family) {
         match family {
             Family::Ipv4Unicast => self.rib.withdraw4(id, &self.scratch.prefixes4),
             Family::Ipv6Unicast => self.rib.withdraw6(id, &self.scratch.prefixes6),

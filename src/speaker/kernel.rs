@@ -6,6 +6,8 @@
 use smallvec::SmallVec;
 
 use super::Speaker;
+use crate::fib::Fib;
+use crate::rib::Rib;
 use crate::types::*;
 
 /// Batches that are under way, and next hops that changed, are looked at a turn at a time; this bounds the latter.
@@ -26,7 +28,7 @@ impl Speaker {
                 // Our own routes have no next hop to reach.
                 self.rib.set_next_hop_state(id, true, 0);
             } else {
-                fib.track(id, next_hop, self.link_scope.get(&next_hop.addr).copied().unwrap_or(0));
+                fib.track(id, next_hop, 0);
             }
         }
         let Some(fib) = &mut self.fib else { return };
@@ -57,37 +59,8 @@ impl Speaker {
         }
     }
 
-    /// Whether there is a kernel to talk to.
-    pub fn wants_netlink(&self) -> bool {
-        self.fib.is_some()
-    }
-
-    /// Writes the next netlink requests into `out`; returns whether there are any.
-    pub fn poll_netlink(&mut self, now: Time, out: &mut Vec<u8>) -> bool {
-        let rib = &self.rib;
-        self.fib
-            .as_mut()
-            .is_some_and(|fib| fib.poll_batch(now, &|family, dest| rib.prefix(family, dest), out))
-    }
-
-    /// Takes what was read from the netlink socket.
-    pub fn handle_netlink(&mut self, now: Time, bytes: &[u8]) {
-        if let Some(fib) = &mut self.fib {
-            fib.handle_netlink(now, bytes);
-        }
-    }
-
-    /// A send to the kernel failed.
-    pub fn handle_netlink_send_error(&mut self, now: Time, errno: i32) {
-        if let Some(fib) = &mut self.fib {
-            fib.handle_send_error(now, errno);
-        }
-    }
-
-    /// A receive from the kernel failed; ENOBUFS: messages were lost.
-    pub fn handle_netlink_receive_error(&mut self, now: Time, errno: i32) {
-        if let Some(fib) = &mut self.fib {
-            fib.handle_receive_error(now, errno);
-        }
+    /// The kernel's side, and the table whose prefixes it asks for: what the netlink socket needs.
+    pub(crate) fn kernel(&mut self) -> Option<(&mut Fib, &Rib)> {
+        Some((self.fib.as_mut()?, &self.rib))
     }
 }

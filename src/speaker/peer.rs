@@ -14,8 +14,8 @@ use crate::policy::{Policy, PolicyRef};
 use crate::rib::{PeerInfo, Sweep};
 use crate::session::{Output, Refresh, Session, Slot};
 use crate::types::*;
-use crate::wire::notification::Notification;
-use crate::wire::update::{DecodeContext, Finding};
+use crate::wire::frame::{EXTENDED_MESSAGE_LEN_MAX, MESSAGE_LEN_MAX};
+use crate::wire::{DecodeContext, Finding, MessageKind, Notification, next_frame};
 
 /// How long a peer's malformed UPDATEs stay unmentioned after one was logged, in milliseconds.
 const FINDING_LOG_PAUSE_MS: u64 = 60_000;
@@ -213,7 +213,7 @@ impl Speaker {
             let Some(peer) = self.peers[id.index()].as_deref_mut() else { return bytes.len() };
             let message_bytes_max = match &peer.import {
                 Some(import) if import.slot == slot => import.message_bytes_max,
-                _ => MESSAGE_BYTES_MAX,
+                _ => MESSAGE_LEN_MAX,
             };
             match next_frame(&bytes[consumed..], message_bytes_max) {
                 Ok(None) => return consumed,
@@ -243,32 +243,37 @@ impl Speaker {
         let Some(negotiated) = peer.session.negotiated() else { return };
         let Some(conn) = peer.conns[slot.index()] else { return };
         let Some(local) = self.conns.get(conn).and_then(|conn| conn.local) else { return };
-        let kind = match (negotiated.internal, peer.settings.route_reflector_client) {
-            (false, _) => PeerKind::External,
-            (true, false) => PeerKind::Internal,
-            (true, true) => PeerKind::Client,
-        };
+        let kind = negotiated.kind;
         info!(
             "{}: established with AS {}, router id {}, {}",
             peer.address,
-            negotiated.asn,
+            negotiated.peer_asn,
             negotiated.router_id,
             negotiated.families.iter().map(Family::name).collect::<Vec<_>>().join(" and ")
         );
         let import = Import {
             slot,
-            decode: DecodeContext::new(negotiated),
+            decode: DecodeContext {
+                four_octet_as: negotiated.four_octet_as,
+                external: kind == PeerKind::External,
+                families: negotiated.families,
+                add_path: FamilySet::EMPTY,
+                extended_next_hop: negotiated.extended_next_hop.contains(Family::Ipv4Unicast),
+            },
             policy: self.policy(&peer.settings.import, kind),
             families: negotiated.families,
             kind,
-            asn: negotiated.asn,
+            asn: negotiated.peer_asn,
             local_asn: peer.session.settings().local_asn,
             allow_own_asn: peer.settings.allow_own_asn,
             local_address: local.ip(),
-            message_bytes_max: negotiated.message_bytes_max(),
+            message_bytes_max: match negotiated.extended_message {
+                true => EXTENDED_MESSAGE_LEN_MAX,
+                false => MESSAGE_LEN_MAX,
+            },
         };
         let info =
-            PeerInfo { kind, router_id: negotiated.router_id, address: peer.address, asn: negotiated.asn };
+            PeerInfo { kind, router_id: negotiated.router_id, address: peer.address, asn: negotiated.peer_asn };
         peer.import = Some(Box::new(import));
         peer.end_of_rib = FamilySet::EMPTY;
         peer.limit_warned = FamilySet::EMPTY;
@@ -305,7 +310,7 @@ impl Speaker {
     /// The peer's ROUTE-REFRESH (RFC 2918), or the bounds of its answer to ours (RFC 7313 §4).
     fn refresh(&mut self, id: PeerId, family: Family, refresh: Refresh) {
         let Some(peer) = self.peers[id.index()].as_deref() else { return };
-        let enhanced = peer.session.negotiated().is_some_and(|negotiated| negotiated.enhanced_refresh);
+        let enhanced = peer.session.negotiated().is_some_and(|negotiated| negotiated.enhanced_route_refresh);
         match refresh {
             Refresh::Request => self.export.refresh(id, family, enhanced),
             Refresh::Begin => self.rib.mark_stale(id, family),
