@@ -136,8 +136,6 @@ pub struct PeersQuery {
 pub enum PeerSelector {
     /// The peer with this address.
     Address(IpAddr),
-    /// Every peer of this group.
-    Group(String),
     /// Every peer.
     All,
 }
@@ -586,6 +584,8 @@ pub struct NewPeer {
     pub families: Option<FamilySet>,
     /// Whether it is a client of ours (RFC 4456).
     pub route_reflector_client: Option<bool>,
+    /// How often our own AS may stand in an AS path that we accept.
+    pub allow_own_asn: Option<u8>,
     /// TTL to a peer that is not on our link.
     pub multihop_ttl: Option<u8>,
     /// The TCP MD5 key (RFC 2385).
