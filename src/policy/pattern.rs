@@ -26,8 +26,52 @@ pub fn community_name(community: u32) -> Option<&'static str> {
     WELL_KNOWN.iter().find(|(_, value)| *value == community).map(|(name, _)| *name)
 }
 
+/// What the three kinds of communities have in common.
+pub(super) trait Community: Copy + fmt::Display {
+    /// One community.
+    type Value: Copy + Ord + fmt::Debug;
+    /// The attribute that lists them.
+    const CODE: u8;
+    /// How long one is on the wire.
+    const OCTETS: usize;
+
+    /// Whether `value` matches the pattern.
+    fn matches(self, value: Self::Value) -> bool;
+    /// The one value that matches, if there is only one.
+    fn exact(self) -> Option<Self::Value>;
+    /// Reads the first [`Community::OCTETS`] octets.
+    fn read(octets: &[u8]) -> Self::Value;
+    /// Writes the first [`Community::OCTETS`] octets.
+    fn write(value: Self::Value, octets: &mut [u8]);
+}
+
+/// A set of communities to look values up in.
+#[derive(Clone, Debug)]
+pub(super) struct CommunityTable<P: Community> {
+    /// Sorted.
+    exact: Vec<P::Value>,
+    wild: Vec<P>,
+}
+
+impl<P: Community> CommunityTable<P> {
+    pub(super) fn new(patterns: &[P]) -> CommunityTable<P> {
+        let mut exact: Vec<P::Value> = patterns.iter().filter_map(|pattern| pattern.exact()).collect();
+        exact.sort_unstable();
+        let wild = patterns.iter().copied().filter(|pattern| pattern.exact().is_none()).collect();
+        CommunityTable { exact, wild }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.wild.is_empty()
+    }
+
+    pub(super) fn contains(&self, value: P::Value) -> bool {
+        self.exact.binary_search(&value).is_ok() || self.wild.iter().any(|pattern| pattern.matches(value))
+    }
+}
+
 macro_rules! patterns {
-    ($($(#[$doc:meta])* $name:ident($bits:ty))*) => {$(
+    ($($(#[$doc:meta])* $name:ident($bits:ty, code $code:literal, octets $octets:literal))*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name {
@@ -54,6 +98,30 @@ macro_rules! patterns {
             }
         }
 
+        impl Community for $name {
+            type Value = $bits;
+            const CODE: u8 = $code;
+            const OCTETS: usize = $octets;
+
+            fn matches(self, value: $bits) -> bool {
+                $name::matches(self, value)
+            }
+
+            fn exact(self) -> Option<$bits> {
+                self.is_exact().then_some(self.value)
+            }
+
+            fn read(octets: &[u8]) -> $bits {
+                let mut whole = [0; size_of::<$bits>()];
+                whole[size_of::<$bits>() - $octets..].copy_from_slice(&octets[..$octets]);
+                <$bits>::from_be_bytes(whole)
+            }
+
+            fn write(value: $bits, octets: &mut [u8]) {
+                octets[..$octets].copy_from_slice(&value.to_be_bytes()[size_of::<$bits>() - $octets..]);
+            }
+        }
+
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Display::fmt(self, f)
@@ -64,12 +132,12 @@ macro_rules! patterns {
 
 patterns! {
     /// Standard communities, as `ASN << 16 | VALUE`.
-    CommunityPattern(u32)
+    CommunityPattern(u32, code 8, octets 4)
     /// Extended communities, as the eight octets on the wire.
-    ExtCommunityPattern(u64)
+    ExtCommunityPattern(u64, code 16, octets 8)
     /// Large communities: global administrator, local data 1, local data 2, from the top of the lower 96
     /// bits.
-    LargeCommunityPattern(u128)
+    LargeCommunityPattern(u128, code 32, octets 12)
 }
 
 /// One field of a community: `*` or a number of at most `max`.
