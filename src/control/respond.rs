@@ -5,8 +5,8 @@
 use std::net::IpAddr;
 
 use super::message::*;
-use crate::config::{PeerConfig, PeerSettings};
-use crate::fib::KernelState;
+use crate::config::{AsnMatch, PeerConfig, PeerSettings, Secret};
+use crate::fib::{self, KernelState};
 use crate::rib::{NextHopState, Path};
 use crate::session;
 use crate::speaker::{Origin, Peer, Speaker};
@@ -54,14 +54,6 @@ fn select(speaker: &Speaker, selector: &PeerSelector) -> Result<Vec<PeerId>, Req
     match selector {
         PeerSelector::Address(address) => find(speaker, *address).map(|id| vec![id]),
         PeerSelector::All => Ok(speaker.peer_ids()),
-        PeerSelector::Group(name) => {
-            let mut ids = speaker.peer_ids();
-            ids.retain(|id| peer(speaker, *id).is_some_and(|peer| peer.settings.group.as_ref() == Some(name)));
-            if ids.is_empty() {
-                return Err(RequestError::NotFound(format!("no peer is in a group {name:?}")));
-            }
-            Ok(ids)
-        }
     }
 }
 
@@ -154,7 +146,7 @@ pub fn status(speaker: &Speaker, now: Time, id: PeerId) -> Option<PeerStatus> {
     let (settings, session) = (&peer.settings, &peer.session);
     let negotiated = session.negotiated();
     let internal = negotiated.map_or(peer.expects_internal(), |negotiated| negotiated.kind.is_internal());
-    let asn = negotiated.map_or(settings.asn.number(speaker.config.speaker.asn), |negotiated| negotiated.peer_asn);
+    let asn = negotiated.map_or(configured_asn(speaker, peer), |negotiated| negotiated.peer_asn);
     let families = settings.families.iter().map(|family| {
         let accepted = u64::from(speaker.rib.path_count(id, family));
         PeerFamily {
@@ -163,8 +155,8 @@ pub fn status(speaker: &Speaker, now: Time, id: PeerId) -> Option<PeerStatus> {
             received: accepted,
             accepted,
             advertised: speaker.export.advertised_count(id, family).into(),
-            end_of_rib_received: peer.end_of_rib().contains(family),
-            end_of_rib_sent: speaker.export.end_of_rib_sent(id, family),
+            end_of_rib_received: peer.end_of_rib.contains(family),
+            end_of_rib_sent: false,
         }
     });
     let (retained, _) = session.retained();
@@ -196,8 +188,8 @@ pub fn status(speaker: &Speaker, now: Time, id: PeerId) -> Option<PeerStatus> {
         sent: message_counts(session.sent()),
         out_queue: u32::from(speaker.export.has_data(id)),
         families: families.collect(),
-        local_capabilities: session.local_capabilities(),
-        remote_capabilities: negotiated.map(|negotiated| negotiated.capabilities_bytes()).unwrap_or_default(),
+        local_capabilities: Vec::new(),
+        remote_capabilities: negotiated.map(|negotiated| capabilities(&negotiated.peer_capabilities)).unwrap_or_default(),
         hold_time_s: settings.hold_time_s,
         negotiated_hold_time_s: negotiated.map_or(0, |negotiated| negotiated.hold_time_s),
         connect_retry_s: settings.connect_retry_s,
@@ -401,32 +393,83 @@ fn add_peer(speaker: &mut Speaker, now: Time, new: NewPeer) -> Result<(), Reques
     if speaker.find_peer(new.address).is_some() {
         return Err(RequestError::Refused(format!("there is a peer {} already", new.address)));
     }
-    let domain = speaker.config.domains[0].name.clone();
     let settings = match &new.group {
-        Some(name) => speaker.config.groups.get(name).cloned().ok_or_else(|| {
-            RequestError::NotFound(format!("no peer group is called {name:?}"))
-        })?,
-        None => PeerSettings::new(domain),
+        Some(name) => group(speaker, name)
+            .ok_or_else(|| RequestError::NotFound(format!("no peer group is called {name:?}")))?,
+        None => {
+            let asn = new.asn.ok_or_else(|| RequestError::Invalid("a peer needs an AS number or a group".into()))?;
+            let families = FamilySet::only(Prefix::host(new.address).family());
+            PeerSettings::new(AsnMatch::Exactly(asn), families, speaker.config.domains[0].name.clone())
+        }
     };
-    let settings = new.over(settings)?;
-    let config = PeerConfig { address: new.address, interface: None, settings };
+    let address = new.address;
+    let config = PeerConfig { address, interface: None, settings: with_wishes(settings, new) };
     speaker.add_peer(now, config, Origin::Api);
     Ok(())
+}
+
+/// The settings of a group, as far as a peer or a range of the configuration shows them.
+fn group(speaker: &Speaker, name: &str) -> Option<PeerSettings> {
+    speaker.config.groups.get(name).cloned()
+}
+
+/// What the request says wins over the group and the defaults.
+fn with_wishes(mut settings: PeerSettings, new: NewPeer) -> PeerSettings {
+    fn wish<T>(place: &mut T, wish: Option<T>) {
+        if let Some(value) = wish {
+            *place = value;
+        }
+    }
+    wish(&mut settings.asn, new.asn.map(AsnMatch::Exactly));
+    wish(&mut settings.passive, new.passive);
+    wish(&mut settings.port, new.port);
+    wish(&mut settings.hold_time_s, new.hold_time_s);
+    wish(&mut settings.families, new.families);
+    wish(&mut settings.route_reflector_client, new.route_reflector_client);
+    wish(&mut settings.allow_own_asn, new.allow_own_asn);
+    settings.description = new.description.or(settings.description);
+    settings.local_asn = new.local_asn.or(settings.local_asn);
+    settings.source = new.source.or(settings.source);
+    settings.multihop_ttl = new.multihop_ttl.or(settings.multihop_ttl);
+    settings.password = new.password.map(|text| Secret::new(text.into_bytes())).or(settings.password);
+    if new.admin_down {
+        settings.shutdown = Some(String::new());
+    }
+    settings
+}
+
+/// The AS number that the configuration expects; 0 if it leaves that open.
+fn configured_asn(speaker: &Speaker, peer: &Peer) -> u32 {
+    match peer.settings.asn {
+        AsnMatch::Exactly(asn) => asn,
+        AsnMatch::Internal => speaker.config.speaker.asn,
+        AsnMatch::External | AsnMatch::Any => 0,
+    }
+}
+
+/// Capabilities as they stand in an OPEN (RFC 5492 §4), one by one.
+fn capabilities(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut capabilities = Vec::new();
+    while let [code, len, rest @ ..] = bytes {
+        let Some((value, after)) = rest.split_at_checked((*len).into()) else { break };
+        capabilities.push((*code, value.to_vec()));
+        bytes = after;
+    }
+    capabilities
 }
 
 fn list_fib(speaker: &Speaker, query: &FibQuery) -> Result<Page<FibRow, Prefix>, RequestError> {
     check_domain(speaker, query.domain.as_ref())?;
     let Some(fib) = &speaker.fib else { return Ok(Page { rows: Vec::new(), next: None }) };
     let (rib, family) = (&speaker.rib, query.family);
+    let links = fib.links();
     let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
     let mut rows = Vec::new();
     let mut looked = 0;
     let mut next = None;
     rib.walk_after(family, query.after, None, &mut |dest| {
-        if let Some(row) = fib.row(family, dest, rib.prefix(family, dest)) {
-            let links = fib.links();
-            rows.push(fib_row(row, &links));
-        }
+        let row = fib.row(family, dest, rib.prefix(family, dest));
+        rows.extend(row.map(|row| fib_row(row, &links)));
         looked += 1;
         if rows.len() == limit || looked == LOOK_MAX {
             next = Some(rib.prefix(family, dest));
@@ -434,4 +477,26 @@ fn list_fib(speaker: &Speaker, query: &FibQuery) -> Result<Page<FibRow, Prefix>,
         next.is_none()
     });
     Ok(Page { rows, next })
+}
+
+fn fib_row(row: fib::FibRow, links: &[fib::Link]) -> FibRow {
+    let interface = |ifindex: u32| {
+        links.iter().find(|link| link.ifindex == ifindex).map_or_else(|| ifindex.to_string(), |link| link.name.clone())
+    };
+    let next_hops = row.legs.iter().map(|(gateway, ifindex)| FibNextHop {
+        gateway: Some(*gateway),
+        interface: interface(*ifindex),
+        weight: 1,
+    });
+    let state = match row.state {
+        KernelState::Installed => FibState::Installed,
+        KernelState::Pending => FibState::Pending,
+        KernelState::Stale => FibState::Stale,
+        KernelState::Missing => FibState::Failed("missing: someone else removed it".into()),
+        KernelState::Differs => FibState::Failed("differs: the kernel has other next hops".into()),
+        KernelState::Foreign => FibState::Failed("foreign: a route that is not ours is in the way".into()),
+        KernelState::Unresolved => FibState::Failed("no next hop resolves".into()),
+        KernelState::Failed { text, .. } => FibState::Failed(text),
+    };
+    FibRow { prefix: row.prefix, next_hops: next_hops.collect(), state }
 }

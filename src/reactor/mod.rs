@@ -17,6 +17,7 @@ mod timings;
 mod watch;
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::path::PathBuf;
@@ -25,13 +26,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use log::{debug, error, info, warn};
-use mio::net::{TcpListener, TcpStream};
 use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use smallvec::SmallVec;
-use socket2::SockRef;
 
 use crate::config::{self, Config, Secret};
 use crate::control::message::{QueueStatistics, Request, RequestError, Statistics};
@@ -142,7 +143,7 @@ impl Reactor {
             move |error: io::Error| format!("cannot set up {what}: {error}")
         };
         let clock = Clock::start();
-        sockopt::raise_descriptor_limit();
+        raise_descriptor_limit();
         let poll = Poll::new().map_err(setup("epoll"))?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(setup("the wake-up descriptor"))?);
         let mut signals =
@@ -172,7 +173,8 @@ impl Reactor {
         let (handle, requests) = control::ControlHandle::new(Arc::clone(&waker));
         let control = control::start(&config.api, handle).map_err(|error| format!("cannot start the API: {error}"))?;
 
-        let seed = sockopt::random_seed().map_err(setup("the random seed"))?;
+        // The standard library keys its hash maps with the kernel's randomness; this borrows some.
+        let seed = RandomState::new().hash_one(std::process::id());
         let mut speaker = Speaker::new(config, seed);
         speaker.start(clock.now());
         Ok(Reactor {
@@ -349,7 +351,7 @@ impl Reactor {
         };
         match self.speaker.accept(self.clock.now(), remote, local) {
             Ok(accepted) => {
-                if let Err(error) = socket::adopt(&stream, remote, &accepted.options) {
+                if let Err(error) = socket::adopt(&stream, remote.ip(), &accepted.options) {
                     warn!("{remote}: cannot set socket options: {error}");
                 }
                 self.insert(accepted.conn, Conn::new(stream, false));
@@ -496,13 +498,15 @@ impl Reactor {
 
     fn set_listen_key(&mut self, range: Prefix, key: Option<&Secret>) {
         for listener in &self.listeners {
-            let socket = SockRef::from(listener);
             let is_ipv6 = listener.local_addr().is_ok_and(|address| address.is_ipv6());
             if is_ipv6 != (range.family() == Family::Ipv6Unicast) {
                 continue;
             }
-            if let Err(error) = sockopt::set_md5_key(&socket, range.addr(), Some(range.len()), key.map(Secret::bytes))
-            {
+            let outcome = match key {
+                Some(key) => sockopt::set_md5_key(listener, range, key),
+                None => sockopt::remove_md5_key(listener, range),
+            };
+            if let Err(error) = outcome {
                 error!("cannot set the TCP MD5 key of {range}: {error}");
             }
         }
@@ -519,6 +523,11 @@ impl Reactor {
             }
             let mut written_bytes = 0;
             let failure = loop {
+                if written_bytes >= WRITE_SLICE_BYTES {
+                    self.speaker.mark_dirty(id);
+                    more = true;
+                    break None;
+                }
                 let mut slices: SmallVec<[IoSlice<'_>; SLICES_MAX]> = SmallVec::new();
                 let offered_bytes = self.speaker.fill(id, &mut slices);
                 if offered_bytes == 0 {
@@ -543,11 +552,6 @@ impl Reactor {
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => break Some(error),
-                }
-                if written_bytes >= WRITE_SLICE_BYTES {
-                    self.speaker.mark_dirty(id);
-                    more = true;
-                    break None;
                 }
             };
             if let Some(error) = failure {
@@ -653,3 +657,21 @@ impl Reactor {
     }
 }
 
+/// Thousands of peers need thousands of descriptors: takes as many as the system allows.
+fn raise_descriptor_limit() {
+    let outcome = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = outcome {
+        warn!("cannot raise the limit on open files: {error}");
+    }
+}
+
+fn listen_failed(address: SocketAddr, error: &io::Error) -> String {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EACCES) => "ports below 1024 need CAP_NET_BIND_SERVICE; run as root or set speaker.listen",
+        Some(libc::EADDRINUSE) => "another program listens there; stop it or set speaker.listen",
+        Some(libc::EADDRNOTAVAIL) => "no interface has that address; set speaker.listen",
+        _ => "see speaker.listen",
+    };
+    format!("cannot listen on {address}: {error}: {remedy}")
+}

@@ -4,13 +4,14 @@
 //! [`super::sockopt`].
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mio::net::{TcpListener, TcpStream};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::sockopt;
 use crate::speaker::{Dial, SocketOptions};
+use crate::types::Prefix;
 
 /// How many connections the kernel may hold for us before we accept them; it clips this to
 /// net.core.somaxconn. Thousands of nodes that connect at once must all fit.
@@ -41,9 +42,9 @@ pub(super) fn dial(dial: &Dial) -> io::Result<TcpStream> {
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     if let Some(password) = &dial.password {
-        sockopt::set_md5_key(&socket, dial.remote.ip(), None, Some(password.bytes()))?;
+        sockopt::set_md5_key(&socket, Prefix::host(dial.remote.ip()), password).map_err(io::Error::other)?;
     }
-    apply(&socket, dial.remote, &dial.options)?;
+    apply(&socket, dial.remote.ip(), &dial.options)?;
     match socket.connect(&dial.remote.into()) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
@@ -53,18 +54,18 @@ pub(super) fn dial(dial: &Dial) -> io::Result<TcpStream> {
 }
 
 /// Sets on an accepted connection what its peer is configured with.
-pub(super) fn adopt(stream: &TcpStream, remote: SocketAddr, options: &SocketOptions) -> io::Result<()> {
-    apply(&socket2::SockRef::from(stream), remote, options)
+pub(super) fn adopt(stream: &TcpStream, peer: IpAddr, options: &SocketOptions) -> io::Result<()> {
+    apply(&SockRef::from(stream), peer, options)
 }
 
-fn apply(socket: &Socket, remote: SocketAddr, options: &SocketOptions) -> io::Result<()> {
+fn apply(socket: &Socket, peer: IpAddr, options: &SocketOptions) -> io::Result<()> {
     // BGP writes whole messages; Nagle would only add the delay of an acknowledgement.
     socket.set_tcp_nodelay(true)?;
     if let Some(ttl) = options.ttl {
-        sockopt::set_ttl(socket, remote, ttl)?;
+        sockopt::set_ttl(socket, peer, ttl).map_err(io::Error::other)?;
     }
     if let Some(hops) = options.ttl_security_hops {
-        sockopt::set_ttl_security(socket, remote, hops)?;
+        sockopt::set_ttl_security(socket, peer, hops).map_err(io::Error::other)?;
     }
     Ok(())
 }

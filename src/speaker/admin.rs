@@ -3,19 +3,21 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use log::{info, warn};
+use hashbrown::HashMap;
+use log::warn;
 
 use super::conn::{Accepted, Action, Refusal, SocketOptions};
 use super::peer::{Findings, Origin, Peer};
 use super::restart::InitialSync;
-use super::{Speaker, decision_options};
-use crate::config::diff::{Change, Effect, diff};
-use crate::config::{AsnMatch, Config, DynamicPeerConfig, NetworkConfig, PeerConfig, PeerSettings};
-use crate::policy::Policies;
-use crate::rib::Sweep;
+use super::Speaker;
+use crate::config::{AsnMatch, DynamicPeerConfig, NetworkConfig, PeerConfig, Secret};
+use crate::export::GroupKey;
+use crate::policy::Policy;
 use crate::session::{Output, OwnRestart, Session, SessionSettings};
 use crate::types::*;
-use crate::wire::attrs::BlockBuilder;
+use crate::wire::attrs::Origin as OriginCode;
+use crate::wire::route_refresh::RefreshKind;
+use crate::wire::{AttributeEditor, RouteRefresh};
 
 /// How long sessions wait for the kernel's state to be read before they start without, in milliseconds.
 const KERNEL_WAIT_MS: u64 = 2_000;
@@ -186,7 +188,7 @@ impl Speaker {
                 }
             }
         }
-        self.rib.sweep(Sweep::Peer(id));
+        self.rib.forget_peer(id);
         self.leaving.push(id);
     }
 
@@ -195,16 +197,20 @@ impl Speaker {
         if self.leaving.is_empty() || self.rib.sweep_pending() {
             return;
         }
-        for id in std::mem::take(&mut self.leaving) {
-            self.rib.forget_peer(id);
-            self.free_peers.push(id);
-        }
+        self.free_peers.append(&mut self.leaving);
     }
 
     /// Originates a configured prefix.
     pub(super) fn originate(&mut self, network: &NetworkConfig) {
         let mut block = Vec::new();
-        BlockBuilder::local(network.med, &network.communities).write(&mut block);
+        let mut editor = AttributeEditor::on(&mut block);
+        editor.set_origin(OriginCode::Igp).set_as_path(&[]).add_communities(&network.communities);
+        if let Some(med) = network.med {
+            editor.set_med(med);
+        }
+        if editor.finish().is_err() {
+            return warn!("network {}: too many communities for one message", network.prefix);
+        }
         self.originate_block(network.prefix, NextHop::new(unspecified(network.prefix)), &block);
     }
 
@@ -226,7 +232,7 @@ impl Speaker {
         }
     }
 
-    fn set_range_key(&mut self, range: &DynamicPeerConfig, set: bool) {
+    pub(super) fn set_range_key(&mut self, range: &DynamicPeerConfig, set: bool) {
         if let Some(password) = &range.settings.password {
             let key = set.then(|| password.clone());
             self.actions.push_back(Action::ListenKey { range: range.range, key });
@@ -236,7 +242,7 @@ impl Speaker {
 
 impl Peer {
     /// Whether the peer is in our AS as far as the configuration tells.
-    pub(super) fn expects_internal(&self) -> bool {
+    pub(crate) fn expects_internal(&self) -> bool {
         match self.settings.asn {
             AsnMatch::Internal => true,
             AsnMatch::Exactly(asn) => asn == self.session.settings().local_asn,
@@ -382,7 +388,8 @@ impl Speaker {
     }
 
     pub(super) fn regroup_all(&mut self) {
-        self.regroup(&self.peer_ids());
+        let ids = self.peer_ids();
+        self.regroup(&ids);
     }
 
     pub(super) fn set_listen_key(&mut self, range: Prefix, key: Option<Secret>) {

@@ -12,9 +12,9 @@ use crate::config::PeerSettings;
 use crate::export::{GroupKey, NextHopRule};
 use crate::policy::{Policy, PolicyRef};
 use crate::rib::{PeerInfo, Sweep};
-use crate::session::{Output, Refresh, Session, Slot};
+use crate::session::{Output, Session, Slot};
 use crate::types::*;
-use crate::wire::frame::{EXTENDED_MESSAGE_LEN_MAX, MESSAGE_LEN_MAX};
+use crate::wire::route_refresh::RefreshKind;
 use crate::wire::{DecodeContext, Finding, MessageKind, Notification, next_frame};
 
 /// How long a peer's malformed UPDATEs stay unmentioned after one was logged, in milliseconds.
@@ -49,7 +49,7 @@ pub struct Peer {
     /// What an established session needs for its UPDATEs; nothing: it is not established.
     pub(super) import: Option<Box<Import>>,
     /// The families that have sent End-of-RIB in this session.
-    pub(super) end_of_rib: FamilySet,
+    pub(crate) end_of_rib: FamilySet,
     /// Malformed UPDATEs.
     pub(super) findings: Findings,
     /// The families whose prefix limit has been warned of.
@@ -72,8 +72,6 @@ pub(super) struct Import {
     pub allow_own_asn: u8,
     /// Our end of the connection: a next hop that we would be ourselves is of no use.
     pub local_address: IpAddr,
-    /// The longest message that may come.
-    pub message_bytes_max: usize,
 }
 
 /// Malformed UPDATEs of a peer: counted always, logged now and then.
@@ -165,7 +163,7 @@ impl Speaker {
         conn
     }
 
-    fn send(&mut self, id: PeerId, slot: Slot, bytes: &[u8]) {
+    pub(super) fn send(&mut self, id: PeerId, slot: Slot, bytes: &[u8]) {
         let Some(conn) = self.peers[id.index()].as_ref().and_then(|peer| peer.conns[slot.index()]) else { return };
         if let Some(state) = self.conns.get_mut(conn) {
             state.out.extend_from_slice(bytes);
@@ -211,11 +209,7 @@ impl Speaker {
         loop {
             let Some(&Conn { peer: id, slot, .. }) = self.conns.get(conn) else { return bytes.len() };
             let Some(peer) = self.peers[id.index()].as_deref_mut() else { return bytes.len() };
-            let message_bytes_max = match &peer.import {
-                Some(import) if import.slot == slot => import.message_bytes_max,
-                _ => MESSAGE_LEN_MAX,
-            };
-            match next_frame(&bytes[consumed..], message_bytes_max) {
+            match next_frame(&bytes[consumed..], peer.session.message_len_max(slot)) {
                 Ok(None) => return consumed,
                 Ok(Some(frame)) => {
                     consumed += frame.len;
@@ -258,7 +252,7 @@ impl Speaker {
                 external: kind == PeerKind::External,
                 families: negotiated.families,
                 add_path: FamilySet::EMPTY,
-                extended_next_hop: negotiated.extended_next_hop.contains(Family::Ipv4Unicast),
+                extended_next_hop: negotiated.extended_next_hop,
             },
             policy: self.policy(&peer.settings.import, kind),
             families: negotiated.families,
@@ -267,10 +261,6 @@ impl Speaker {
             local_asn: peer.session.settings().local_asn,
             allow_own_asn: peer.settings.allow_own_asn,
             local_address: local.ip(),
-            message_bytes_max: match negotiated.extended_message {
-                true => EXTENDED_MESSAGE_LEN_MAX,
-                false => MESSAGE_LEN_MAX,
-            },
         };
         let info =
             PeerInfo { kind, router_id: negotiated.router_id, address: peer.address, asn: negotiated.peer_asn };
@@ -308,13 +298,14 @@ impl Speaker {
     }
 
     /// The peer's ROUTE-REFRESH (RFC 2918), or the bounds of its answer to ours (RFC 7313 §4).
-    fn refresh(&mut self, id: PeerId, family: Family, refresh: Refresh) {
+    fn refresh(&mut self, id: PeerId, family: Family, refresh: RefreshKind) {
         let Some(peer) = self.peers[id.index()].as_deref() else { return };
         let enhanced = peer.session.negotiated().is_some_and(|negotiated| negotiated.enhanced_route_refresh);
         match refresh {
-            Refresh::Request => self.export.refresh(id, family, enhanced),
-            Refresh::Begin => self.rib.mark_stale(id, family),
-            Refresh::End => self.rib.sweep(Sweep::Stale(id, family)),
+            RefreshKind::Request => self.export.refresh(id, family, enhanced),
+            RefreshKind::Begin => self.rib.mark_stale(id, family),
+            RefreshKind::End => self.rib.sweep(Sweep::Stale(id, family)),
+            RefreshKind::Unknown(_) => {}
         }
     }
 
@@ -348,8 +339,8 @@ impl Speaker {
             local_asn: import.local_asn,
             cluster_id: self.config.speaker.cluster_id,
             four_octet_as: negotiated.four_octet_as,
-            message_bytes_max: import.message_bytes_max as u16,
-            extended_next_hop: negotiated.extended_next_hop.contains(family),
+            message_bytes_max: peer.session.message_len_max(import.slot) as u16,
+            extended_next_hop: negotiated.extended_next_hop,
             policy: policy.name().into(),
             next_hop: self.next_hop_rule(peer, import, family),
         };
@@ -391,6 +382,11 @@ impl Speaker {
             rule.self_link_local = None;
         }
         rule
+    }
+
+    /// Our end of the established connection.
+    pub(crate) fn local_socket(&self, id: PeerId) -> Option<SocketAddr> {
+        self.conns.get(self.peers[id.index()].as_ref()?.established_conn()?)?.local
     }
 
     /// A peer's state changed: whoever watches is told.

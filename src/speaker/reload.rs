@@ -2,9 +2,8 @@
 
 use std::rc::Rc;
 
-use super::Speaker;
-use super::decision_options;
 use super::peer::Origin;
+use super::{Speaker, decision_options};
 use crate::config::diff::{Change, Effect, PeerKey, diff};
 use crate::config::{Config, PeerSettings};
 use crate::policy::Policies;

@@ -1,0 +1,7 @@
+//! Whole sessions against each other; see [`network`].
+
+mod collision;
+mod events;
+mod lone;
+mod network;
+mod simulation;
