@@ -1,7 +1,0 @@
-//! Whole sessions against each other; see [`network`].
-
-mod collision;
-mod events;
-mod lone;
-mod network;
-mod simulation;
