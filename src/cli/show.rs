@@ -295,9 +295,7 @@ async fn routes_table(out: &mut Out, mut pages: Streaming<pb::RoutesPage>) -> Re
             .collect();
         table.print(out, &rows)?;
     }
-    if !found {
-        table.print(out, &[])?;
-    }
+    table.finish(out)?;
     out.flush()?;
     Ok(found)
 }
@@ -434,10 +432,10 @@ async fn fib(
     }
     let mut table =
         Table::new(&[("Prefix", Align::Left), ("State", Align::Left), ("Next hops", Align::Left)]);
-    table.print(&mut out, &[])?;
     while let Some(page) = pages.message().await? {
         table.print(&mut out, &page.routes.iter().map(fib_row).collect::<Vec<_>>())?;
     }
+    table.finish(&mut out)?;
     Ok(out.flush()?)
 }
 

@@ -46,6 +46,11 @@ impl Table {
         })
     }
 
+    /// Prints the header if there were no rows to print it above.
+    pub(super) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
+        if self.headed { Ok(()) } else { self.print(out, &[]) }
+    }
+
     fn line(&self, out: &mut impl Write, cells: &[&str]) -> io::Result<()> {
         let mut line = String::new();
         for (i, (cell, (_, align))) in cells.iter().zip(self.columns).enumerate() {
@@ -85,7 +90,9 @@ Peer         AS  Words
     #[test]
     fn an_empty_table_still_has_its_header() {
         let mut out = Vec::new();
-        Table::new(&[("A", Align::Left), ("B", Align::Right)]).print(&mut out, &[]).unwrap();
+        let mut table = Table::new(&[("A", Align::Left), ("B", Align::Right)]);
+        table.finish(&mut out).unwrap();
+        table.finish(&mut out).unwrap();
         assert_eq!(out, b"A  B\n");
     }
 }

@@ -254,6 +254,10 @@ impl Writer<'_> {
     ) -> std::fmt::Result {
         let mut metric = self.encoder.encode_descriptor(name, help, None, kind)?;
         for (labels, value) in samples {
+            if labels.is_empty() {
+                // Alone in its family: no braces around nothing.
+                return value.encode(metric);
+            }
             value.encode(metric.encode_family(&labels)?)?;
         }
         Ok(())

@@ -140,7 +140,8 @@ impl GobgpApi for Service {
 
     async fn add_peer(&self, call: Call<apipb::AddPeerRequest>) -> Result<Response<()>, Status> {
         let peer = call.into_inner().peer.ok_or_else(|| invalid("there is no peer in the request"))?;
-        let peer = peer::parse(peer).map_err(invalid)?;
+        let cluster_id = self.0.ask(Request::Summary).await?.cluster_id;
+        let peer = peer::parse(peer, cluster_id).map_err(invalid)?;
         self.0.ask(|reply| Request::AddPeer(peer, reply)).await?;
         Ok(Response::new(()))
     }

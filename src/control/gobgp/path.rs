@@ -150,9 +150,9 @@ fn attribute(
                 .ok()
                 .filter(|value| *value <= 2)
                 .ok_or_else(|| format!("origin {origin} does not exist: 0 is IGP, 1 EGP, 2 incomplete"))?;
-            attrs.set(flag::WELL_KNOWN, code::ORIGIN, vec![value])
+            attrs.set(flag::WELL_KNOWN, code::ORIGIN, &[value])
         }
-        "apipb.AsPathAttribute" => attrs.set(flag::WELL_KNOWN, code::AS_PATH, as_path(&message(any)?)?),
+        "apipb.AsPathAttribute" => attrs.set(flag::WELL_KNOWN, code::AS_PATH, &as_path(&message(any)?)?),
         "apipb.NextHopAttribute" => {
             let addr = parse_addr(&message::<apipb::NextHopAttribute>(any)?.next_hop)?;
             *next_hop = Some(NextHop::new(addr));
@@ -160,43 +160,43 @@ fn attribute(
         }
         "apipb.MultiExitDiscAttribute" => {
             let med = message::<apipb::MultiExitDiscAttribute>(any)?.med;
-            attrs.set(flag::OPTIONAL, code::MED, word(med))
+            attrs.set(flag::NON_TRANSITIVE, code::MULTI_EXIT_DISC, &word(med))
         }
         "apipb.LocalPrefAttribute" => {
             let local_pref = message::<apipb::LocalPrefAttribute>(any)?.local_pref;
-            attrs.set(flag::WELL_KNOWN, code::LOCAL_PREF, word(local_pref))
+            attrs.set(flag::WELL_KNOWN, code::LOCAL_PREF, &word(local_pref))
         }
-        "apipb.AtomicAggregateAttribute" => attrs.set(flag::WELL_KNOWN, code::ATOMIC_AGGREGATE, vec![]),
+        "apipb.AtomicAggregateAttribute" => attrs.set(flag::WELL_KNOWN, code::ATOMIC_AGGREGATE, &[]),
         "apipb.AggregatorAttribute" => {
             let aggregator: apipb::AggregatorAttribute = message(any)?;
             let mut value = word(aggregator.asn);
             value.extend(parse_addr::<Ipv4Addr>(&aggregator.address)?.octets());
-            attrs.set(flag::OPTIONAL_TRANSITIVE, code::AGGREGATOR, value)
+            attrs.set(flag::OPTIONAL_TRANSITIVE, code::AGGREGATOR, &value)
         }
         "apipb.CommunitiesAttribute" => {
             let communities = message::<apipb::CommunitiesAttribute>(any)?.communities;
-            let value = communities.into_iter().flat_map(u32::to_be_bytes).collect();
-            attrs.set(flag::OPTIONAL_TRANSITIVE, code::COMMUNITIES, value)
+            let value: Vec<u8> = communities.into_iter().flat_map(u32::to_be_bytes).collect();
+            attrs.set(flag::OPTIONAL_TRANSITIVE, code::COMMUNITIES, &value)
         }
         "apipb.OriginatorIdAttribute" => {
             let id = parse_addr::<Ipv4Addr>(&message::<apipb::OriginatorIdAttribute>(any)?.id)?;
-            attrs.set(flag::OPTIONAL, code::ORIGINATOR_ID, id.octets().to_vec())
+            attrs.set(flag::NON_TRANSITIVE, code::ORIGINATOR_ID, &id.octets())
         }
         "apipb.ClusterListAttribute" => {
             let mut value = Vec::new();
             for id in message::<apipb::ClusterListAttribute>(any)?.ids {
                 value.extend(parse_addr::<Ipv4Addr>(&id)?.octets());
             }
-            attrs.set(flag::OPTIONAL, code::CLUSTER_LIST, value)
+            attrs.set(flag::NON_TRANSITIVE, code::CLUSTER_LIST, &value)
         }
         "apipb.LargeCommunitiesAttribute" => {
-            let value = message::<apipb::LargeCommunitiesAttribute>(any)?
+            let value: Vec<u8> = message::<apipb::LargeCommunitiesAttribute>(any)?
                 .communities
                 .into_iter()
                 .flat_map(|of| [of.global_admin, of.local_data1, of.local_data2])
                 .flat_map(u32::to_be_bytes)
                 .collect();
-            attrs.set(flag::OPTIONAL_TRANSITIVE, code::LARGE_COMMUNITIES, value)
+            attrs.set(flag::OPTIONAL_TRANSITIVE, code::LARGE_COMMUNITIES, &value)
         }
         "apipb.MpReachNLRIAttribute" => {
             let reach: apipb::MpReachNlriAttribute = message(any)?;
@@ -216,10 +216,10 @@ fn attribute(
             let unknown: apipb::UnknownAttribute = message(any)?;
             let bytes = u8::try_from(unknown.flags).ok().zip(u8::try_from(unknown.r#type).ok());
             let (flags, code) = bytes.ok_or("flags and type of a path attribute are one byte each")?;
-            if code <= code::LARGE_COMMUNITIES || code == code::ONLY_TO_CUSTOMER {
+            if attributes::has_a_word(code) {
                 return Err(format!("path attribute {code} is known: send the message that is made for it"));
             }
-            attrs.set(flags, code, unknown.value)
+            attrs.set(flags, code, &unknown.value)
         }
         other => Err(format!("a path attribute of type {other} cannot be originated here")),
     }

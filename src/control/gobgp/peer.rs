@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::path::{family, parse_family};
 use crate::control::message::{AdminState, MessageCounts, NewPeer, PeerFamily, PeerState, PeerStatus};
 use crate::control::proto::apipb;
+use crate::types::RouterId;
 
 fn messages(counts: MessageCounts) -> apipb::Message {
     apipb::Message {
@@ -117,7 +118,8 @@ pub(super) fn peer(peer: PeerStatus, now: SystemTime) -> apipb::Peer {
                 hold_time: peer.hold_time_s.into(),
                 keepalive_interval: keepalive(peer.negotiated_hold_time_s),
                 negotiated_hold_time: peer.negotiated_hold_time_s.into(),
-                uptime: since.filter(|_| established),
+                // A client takes a peer without it for one that has never been up.
+                uptime: since,
                 downtime: since.filter(|_| !established),
                 ..Default::default()
             }),
@@ -157,8 +159,8 @@ fn text(value: String) -> Option<String> {
     Some(value).filter(|text| !text.is_empty())
 }
 
-/// The peer that a caller wants added. Errors are words for the caller.
-pub(super) fn parse(peer: apipb::Peer) -> Result<NewPeer, String> {
+/// The peer that a caller wants added to a speaker with this cluster id. Errors are words for the caller.
+pub(super) fn parse(peer: apipb::Peer, cluster_id: RouterId) -> Result<NewPeer, String> {
     let conf = peer.conf.ok_or("the peer has no conf")?;
     let transport = peer.transport.unwrap_or_default();
     let timers = peer.timers.and_then(|timers| timers.config).unwrap_or_default();
@@ -172,6 +174,12 @@ pub(super) fn parse(peer: apipb::Peer) -> Result<NewPeer, String> {
     ];
     if let Some((_, what)) = refused.into_iter().find(|(asked, _)| *asked) {
         return Err(format!("kulan does not have {what}"));
+    }
+    let reflector = peer.route_reflector.unwrap_or_default();
+    // `gobgp` cannot leave it out.
+    let wanted = &reflector.route_reflector_cluster_id;
+    if !wanted.is_empty() && *wanted != cluster_id.to_string() {
+        return Err(format!("cluster id {wanted} is not the speaker's: it reflects with {cluster_id} only"));
     }
     let address = conf.neighbor_address;
     let families = peer
@@ -199,8 +207,7 @@ pub(super) fn parse(peer: apipb::Peer) -> Result<NewPeer, String> {
         source,
         hold_time_s: small("hold time", timers.hold_time)?,
         families: Some(families).filter(|all| !all.is_empty()).map(|all| all.into_iter().collect()),
-        route_reflector_client: Some(true)
-            .filter(|_| peer.route_reflector.is_some_and(|of| of.route_reflector_client)),
+        route_reflector_client: Some(true).filter(|_| reflector.route_reflector_client),
         allow_own_asn: small("allow own AS", conf.allow_own_asn.into())?,
         multihop_ttl: if multihop.enabled {
             small("multihop TTL", multihop.multihop_ttl.into())?
