@@ -189,7 +189,7 @@ pub fn status(speaker: &Speaker, now: Time, id: PeerId) -> Option<PeerStatus> {
         out_queue: u32::from(speaker.export.has_data(id)),
         families: families.collect(),
         local_capabilities: Vec::new(),
-        remote_capabilities: negotiated.map(|negotiated| capabilities(&negotiated.peer_capabilities)).unwrap_or_default(),
+        remote_capabilities: negotiated.map(capabilities).unwrap_or_default(),
         hold_time_s: settings.hold_time_s,
         negotiated_hold_time_s: negotiated.map_or(0, |negotiated| negotiated.hold_time_s),
         connect_retry_s: settings.connect_retry_s,
@@ -447,15 +447,10 @@ fn configured_asn(speaker: &Speaker, peer: &Peer) -> u32 {
     }
 }
 
-/// Capabilities as they stand in an OPEN (RFC 5492 §4), one by one.
-fn capabilities(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
-    let mut capabilities = Vec::new();
-    while let [code, len, rest @ ..] = bytes {
-        let Some((value, after)) = rest.split_at_checked((*len).into()) else { break };
-        capabilities.push((*code, value.to_vec()));
-        bytes = after;
-    }
-    capabilities
+/// The capabilities that the peer sent, as `code, value` (RFC 5492 §4).
+fn capabilities(negotiated: &session::Negotiated) -> Vec<(u8, Vec<u8>)> {
+    let open = negotiated.peer_open();
+    open.iter().flat_map(|open| &open.capabilities).map(|capability| capability.code_and_value()).collect()
 }
 
 fn list_fib(speaker: &Speaker, query: &FibQuery) -> Result<Page<FibRow, Prefix>, RequestError> {

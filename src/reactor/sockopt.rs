@@ -114,9 +114,7 @@ pub fn set_ttl(socket: &impl AsFd, peer: IpAddr, ttl: u8) -> Result<(), SocketOp
     let ttl = c_int::from(ttl);
     match peer {
         IpAddr::V4(_) => set(socket, libc::IPPROTO_IP, libc::IP_TTL, "IP_TTL", &ttl),
-        IpAddr::V6(_) => {
-            set(socket, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, "IPV6_UNICAST_HOPS", &ttl)
-        }
+        IpAddr::V6(_) => set(socket, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, "IPV6_UNICAST_HOPS", &ttl),
     }
 }
 
@@ -127,9 +125,7 @@ pub fn set_ttl_security(socket: &impl AsFd, peer: IpAddr, hops: u8) -> Result<()
     let least = 256 - c_int::from(hops.max(1));
     match peer {
         IpAddr::V4(_) => set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, "IP_MINTTL", &least),
-        IpAddr::V6(_) => {
-            set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, "IPV6_MINHOPCOUNT", &least)
-        }
+        IpAddr::V6(_) => set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, "IPV6_MINHOPCOUNT", &least),
     }
 }
 
@@ -324,7 +320,8 @@ mod tests {
     #[test]
     fn errors_name_the_option_and_the_remedy() {
         let text = |errno| {
-            SocketOptionError { option: "TCP_MD5SIG", source: io::Error::from_raw_os_error(errno) }.to_string()
+            SocketOptionError { option: "TCP_MD5SIG", source: io::Error::from_raw_os_error(errno) }
+                .to_string()
         };
         assert!(text(libc::ENOPROTOOPT).contains("built without"));
         assert!(text(libc::ENOMEM).contains("net.core.optmem_max"));
