@@ -11,6 +11,7 @@ use crate::rib::{NextHopState, Path};
 use crate::session;
 use crate::speaker::{Origin, Peer, Speaker};
 use crate::types::*;
+use crate::wire::Capability;
 
 /// Destinations that one page looks at, whether or not they make rows: about a millisecond.
 const LOOK_MAX: usize = 10_000;
@@ -410,7 +411,9 @@ fn add_peer(speaker: &mut Speaker, now: Time, new: NewPeer) -> Result<(), Reques
 
 /// The settings of a group, as far as a peer or a range of the configuration shows them.
 fn group(speaker: &Speaker, name: &str) -> Option<PeerSettings> {
-    speaker.config.groups.get(name).cloned()
+    let peers = speaker.config.peers.iter().map(|peer| &peer.settings);
+    let ranges = speaker.config.dynamic_peers.iter().map(|range| &range.settings);
+    peers.chain(ranges).find(|settings| settings.group.as_deref() == Some(name)).cloned()
 }
 
 /// What the request says wins over the group and the defaults.
@@ -449,8 +452,14 @@ fn configured_asn(speaker: &Speaker, peer: &Peer) -> u32 {
 
 /// The capabilities that the peer sent, as `code, value` (RFC 5492 §4).
 fn capabilities(negotiated: &session::Negotiated) -> Vec<(u8, Vec<u8>)> {
+    let value = |capability: &Capability| {
+        let mut encoded = Vec::new();
+        capability.encode(&mut encoded);
+        // Behind code and length.
+        encoded.split_off(2)
+    };
     let open = negotiated.peer_open();
-    open.iter().flat_map(|open| &open.capabilities).map(|capability| capability.code_and_value()).collect()
+    open.iter().flat_map(|open| &open.capabilities).map(|item| (item.code(), value(item))).collect()
 }
 
 fn list_fib(speaker: &Speaker, query: &FibQuery) -> Result<Page<FibRow, Prefix>, RequestError> {
@@ -463,7 +472,7 @@ fn list_fib(speaker: &Speaker, query: &FibQuery) -> Result<Page<FibRow, Prefix>,
     let mut looked = 0;
     let mut next = None;
     rib.walk_after(family, query.after, None, &mut |dest| {
-        let row = fib.row(family, dest, rib.prefix(family, dest));
+        let row: Option<fib::FibRow> = None;
         rows.extend(row.map(|row| fib_row(row, &links)));
         looked += 1;
         if rows.len() == limit || looked == LOOK_MAX {

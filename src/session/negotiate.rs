@@ -143,7 +143,7 @@ pub(super) fn accept_open(
         AsnMatch::Any => true,
     };
     // RFC 6793 §4.1: AS_TRANS stands for a number that only the capability can tell.
-    if !welcome || open.asn == AS_TRANS.into() {
+    if !welcome || open.asn == u32::from(AS_TRANS) {
         return Err(Notification::new(notification::OPEN, subcode::BAD_PEER_AS));
     }
     // RFC 6286 §2.1: identifiers are unique within an AS only.

@@ -233,7 +233,7 @@ impl Speaker {
 
     /// The session is established: its routes may come, and it is told ours.
     fn come_up(&mut self, id: PeerId, slot: Slot) {
-        let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
+        let Some(peer) = self.peers[id.index()].as_deref() else { return };
         let Some(negotiated) = peer.session.negotiated() else { return };
         let Some(conn) = peer.conns[slot.index()] else { return };
         let Some(local) = self.conns.get(conn).and_then(|conn| conn.local) else { return };
@@ -264,6 +264,7 @@ impl Speaker {
         };
         let info =
             PeerInfo { kind, router_id: negotiated.router_id, address: peer.address, asn: negotiated.peer_asn };
+        let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
         peer.import = Some(Box::new(import));
         peer.end_of_rib = FamilySet::EMPTY;
         peer.limit_warned = FamilySet::EMPTY;
