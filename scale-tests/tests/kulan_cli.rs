@@ -269,6 +269,27 @@ fn wrong_usage_and_wrong_configurations_exit_with_2() {
 }
 
 #[test]
+fn check() {
+    let fake = Fake::start();
+    let file = fake.socket.with_file_name("kulan.toml");
+    let run = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        output(Command::new(binary()).args(["check", "--config", file.to_str().unwrap()]))
+    };
+    let right =
+        "[speaker]\nasn = 65000\nrouter_id = \"10.0.0.1\"\n\n[[peer]]\naddress = \"10.0.0.2\"\nasn = 65001\n";
+    let verdict = run(right);
+    assert!(verdict.status.success(), "{}", text(&verdict.stderr));
+    let expected =
+        format!("{} is right: AS 65000, peers 1, peer ranges 0, domains 1, networks 0\n", file.display());
+    assert_eq!(text(&verdict.stdout), expected);
+    let wrong = run(&right.replace("65001", "\"many\"").replace("router_id", "router_ip"));
+    assert_fails(&wrong, 2, "kulan.toml:3");
+    assert_fails(&wrong, 2, "router_id");
+    assert_fails(&wrong, 2, "kulan.toml:7");
+}
+
+#[test]
 fn metrics_and_health() {
     let fake = Fake::start();
     let get = |path: &str| {

@@ -16,10 +16,11 @@ use super::load::{asn, prefix};
 use super::peers::parse_family;
 use super::reader::{Field, Report, Section, integer, name, narrow};
 use crate::policy::{
-    AsPathPattern, CommunityEdit, Match, NamedSet, NextHopAction, NumberEdit, Origin, PREPEND_MAX, Policies,
+    AsPathPattern, CommunityEdit, Match, NamedSet, NextHopAction, NumberEdit, PREPEND_MAX, Policies,
     PolicyDefinition, PolicyModel, PrefixRange, Prepend, Range, Removal, Rule, Set, Then, Verdict,
 };
 use crate::types::Prefix;
+use crate::wire::attrs::Origin;
 
 /// Names that stand for something wherever a policy's name may stand.
 const RESERVED: [&str; 2] = ["accept", "reject"];

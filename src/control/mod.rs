@@ -1,8 +1,8 @@
 //! The second thread: it serves people and programs, so that the loop does not have to.
 //!
-//! gRPC on Unix sockets and on TCP, with two services: GoBGP's `apipb.GobgpApi` ([`gobgp`]), so that the
-//! `gobgp` command of the field works against kulan, and kulan's own `kulan.v1.Kulan` ([`kulan`]). HTTP
-//! for metrics and health ([`http`]). The thread runs tokio and owns no routing state: everything it
+//! gRPC on Unix sockets and on TCP, with two services: GoBGP's `apipb.GobgpApi` (`gobgp`), so that the
+//! `gobgp` command of the field works against kulan, and kulan's own `kulan.v1.Kulan` (`kulan`). HTTP
+//! for metrics and health (`http`). The thread runs tokio and owns no routing state: everything it
 //! knows it asks of the loop, in the words of [`message`], over a bounded channel and a waker. It never
 //! makes the loop wait: at most [`message::REQUESTS_MAX`] requests are under way, large answers come in
 //! pages, and watchers that are too slow lose events.

@@ -1,12 +1,14 @@
 //! AS-path expressions, as operators know them from their routers.
 //!
-//! An expression is matched against the path's text, `65000 65001 {65002,65003}`, anywhere in it unless
+//! An expression is matched against the path's text, `65000 65001 {65002 65003}`, anywhere in it unless
 //! anchored. `_` stands for either end of the path or whatever separates AS numbers; `^ $ . * + ? | ( ) [ ]`
 //! and `{m,n}` mean what they mean in POSIX extended expressions.
 //!
 //! A path comes from strangers, so matching must not backtrack. An expression becomes a Glushkov automaton:
 //! one state a symbol of the expression, all states run at once as a bit set. Time is the length of the path
 //! times the number of states over 64, and the path's text is never written out.
+
+use crate::wire::attrs::{AsPath, SegmentKind};
 
 /// The most states of an automaton; about as many symbols as one expression may have.
 const STATES_MAX: usize = 512;
@@ -15,20 +17,16 @@ const WORDS_MAX: usize = STATES_MAX / 64;
 const DEPTH_MAX: usize = 32;
 
 /// The alphabet: the characters that a path's text is made of, and its two ends.
-const CHARACTERS: &[u8; 16] = b"0123456789 ,{}()";
-const BEGIN: usize = 16;
-const END: usize = 17;
-const SYMBOLS: usize = 18;
-const ANY: u32 = 0xFFFF;
-const SEPARATOR: u32 = 0b11_1111 << 10 | 1 << BEGIN | 1 << END;
+const CHARACTERS: &[u8; BEGIN] = b"0123456789 {}()[]";
+const BEGIN: usize = 17;
+const END: usize = 18;
+const SYMBOLS: usize = 19;
+const ANY: u32 = (1 << BEGIN) - 1;
+/// Everything but the ten digits.
+const SEPARATOR: u32 = ((1 << SYMBOLS) - 1) & !((1 << 10) - 1);
 /// The ends stand in the text twice, so that `^` and a `_` after it can both have one: symbols are consumed
 /// here that are of no width in other implementations.
 const ENDS: usize = 2;
-
-/// Segment types of AS_PATH (RFC 4271 §4.3, RFC 5065 §3).
-const AS_SET: u8 = 1;
-const AS_SEQUENCE: u8 = 2;
-const AS_CONFED_SEQUENCE: u8 = 3;
 
 fn symbol(character: u8) -> Option<usize> {
     CHARACTERS.iter().position(|known| *known == character)
@@ -139,8 +137,8 @@ impl AsPathPattern {
         }
     }
 
-    /// Whether the expression matches the value of an AS_PATH attribute with four-octet AS numbers.
-    pub fn matches(&self, path: &[u8]) -> bool {
+    /// Whether the expression matches the path.
+    pub fn matches(&self, path: AsPath<'_>) -> bool {
         if self.nullable {
             return true;
         }
@@ -182,32 +180,28 @@ struct Run<'p> {
 type Step = std::ops::ControlFlow<()>;
 
 impl Run<'_> {
-    fn path(&mut self, mut path: &[u8]) -> Step {
+    fn path(&mut self, path: AsPath<'_>) -> Step {
         for _ in 0..ENDS {
             self.feed(BEGIN)?;
         }
-        let mut first = true;
-        while let [kind, count, rest @ ..] = path {
-            let (segment, rest) = rest.split_at(rest.len().min(usize::from(*count) * 4));
-            let (open, separator, close) = match *kind {
-                AS_SEQUENCE => (None, b' ', None),
-                AS_SET => (Some(b'{'), b',', Some(b'}')),
-                AS_CONFED_SEQUENCE => (Some(b'('), b' ', Some(b')')),
-                _ => (Some(b'('), b',', Some(b')')),
-            };
-            if !first {
+        for (i, segment) in path.segments().enumerate() {
+            if i > 0 {
                 self.character(b' ')?;
             }
-            first = false;
+            let (open, close) = match segment.kind {
+                SegmentKind::Sequence => (None, None),
+                SegmentKind::Set => (Some(b'{'), Some(b'}')),
+                SegmentKind::ConfedSequence => (Some(b'('), Some(b')')),
+                SegmentKind::ConfedSet => (Some(b'['), Some(b']')),
+            };
             open.map_or(Step::Continue(()), |open| self.character(open))?;
-            for (i, asn) in segment.chunks_exact(4).enumerate() {
+            for (i, asn) in segment.asns().enumerate() {
                 if i > 0 {
-                    self.character(separator)?;
+                    self.character(b' ')?;
                 }
-                self.number(u32::from_be_bytes([asn[0], asn[1], asn[2], asn[3]]))?;
+                self.number(asn)?;
             }
             close.map_or(Step::Continue(()), |close| self.character(close))?;
-            path = rest;
         }
         for _ in 0..ENDS {
             self.feed(END)?;
@@ -442,7 +436,7 @@ mod tests {
     use super::*;
 
     fn sequence(asns: &[u32]) -> Vec<u8> {
-        segment(AS_SEQUENCE, asns)
+        segment(2, asns)
     }
 
     fn segment(kind: u8, asns: &[u32]) -> Vec<u8> {
@@ -455,7 +449,7 @@ mod tests {
     }
 
     fn matches(pattern: &str, asns: &[u32]) -> bool {
-        AsPathPattern::compile(pattern).unwrap().matches(&sequence(asns))
+        AsPathPattern::compile(pattern).unwrap().matches(AsPath::new(&sequence(asns)))
     }
 
     #[test]
@@ -503,12 +497,12 @@ mod tests {
     }
 
     #[test]
-    fn sets_stand_in_braces_with_commas() {
-        let path = [sequence(&[1, 2]), segment(AS_SET, &[3, 4])].concat();
-        for pattern in ["^1 2 \\{3,4\\}$", "_3_", "_4_", "2 \\{3", "_4_$"] {
-            assert!(AsPathPattern::compile(pattern).unwrap().matches(&path), "{pattern}");
+    fn sets_stand_in_braces() {
+        let path = [sequence(&[1, 2]), segment(1, &[3, 4])].concat();
+        for pattern in ["^1 2 \\{3 4\\}$", "_3_", "_4_", "2 \\{3", "_4_$"] {
+            assert!(AsPathPattern::compile(pattern).unwrap().matches(AsPath::new(&path)), "{pattern}");
         }
-        assert!(!AsPathPattern::compile("_2 3_").unwrap().matches(&path));
+        assert!(!AsPathPattern::compile("_2 3_").unwrap().matches(AsPath::new(&path)));
     }
 
     #[test]
@@ -535,7 +529,7 @@ mod tests {
     #[test]
     fn what_makes_others_backtrack_does_not_slow_us() {
         let pattern = AsPathPattern::compile("^((1+)+_?)+2$").unwrap();
-        assert!(!pattern.matches(&sequence(&[1_111_111_111; 255])));
+        assert!(!pattern.matches(AsPath::new(&sequence(&[1_111_111_111; 255]))));
     }
 
     proptest! {
@@ -550,7 +544,7 @@ mod tests {
         #[test]
         fn neither_pattern_nor_path_can_panic(pattern in "[0-9_^$.*+?|(){}\\[\\],\\\\ -]{0,12}", path: Vec<u8>) {
             if let Ok(pattern) = AsPathPattern::compile(&pattern) {
-                pattern.matches(&path);
+                pattern.matches(AsPath::new(&path));
             }
         }
     }

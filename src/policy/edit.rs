@@ -1,14 +1,12 @@
 //! What a rule does to a canonical attribute block.
 
-use super::block::{self, AS_PATH, LOCAL_PREF, MED, OPTIONAL, OPTIONAL_TRANSITIVE, ORIGIN, WELL_KNOWN};
-use super::model::{NumberEdit, Origin, Prepend};
+use super::model::{NumberEdit, Prepend};
 use super::pattern::{
     Community, CommunityPattern, CommunityTable, ExtCommunityPattern, LargeCommunityPattern,
 };
 use super::{LOCAL_PREF_DEFAULT, RouteContext};
-
-/// AS_SEQUENCE (RFC 4271 §4.3).
-const AS_SEQUENCE: u8 = 2;
+use crate::wire::AttributeEditor;
+use crate::wire::attrs::{Origin, code};
 
 /// One change.
 #[derive(Clone, Debug)]
@@ -23,49 +21,44 @@ pub(super) enum Edit {
 }
 
 impl Edit {
-    pub(super) fn apply(&self, route: &RouteContext, attrs: &mut Vec<u8>) {
+    /// Applies the change; what would not fit into the attribute is left out.
+    pub(super) fn apply(&self, route: &RouteContext, editor: &mut AttributeEditor<'_>) {
         match self {
-            Edit::LocalPref(edit) => edit_number(attrs, LOCAL_PREF, WELL_KNOWN, LOCAL_PREF_DEFAULT, *edit),
-            Edit::Med(edit) => edit_number(attrs, MED, OPTIONAL, 0, *edit),
-            Edit::Origin(origin) => block::put(attrs, ORIGIN, WELL_KNOWN, &[*origin as u8]),
-            Edit::Prepend(edit) => prepend(attrs, edit.asn.unwrap_or(route.local_asn), edit.count),
-            Edit::Communities(edit) => edit.apply(attrs),
-            Edit::ExtCommunities(edit) => edit.apply(attrs),
-            Edit::LargeCommunities(edit) => edit.apply(attrs),
+            Edit::LocalPref(edit) => {
+                let old = editor.attributes().local_pref().unwrap_or(LOCAL_PREF_DEFAULT);
+                match edit.of(old) {
+                    Some(new) => editor.set_local_pref(new),
+                    None => editor.remove(code::LOCAL_PREF),
+                };
+            }
+            Edit::Med(edit) => {
+                match edit.of(editor.attributes().med().unwrap_or(0)) {
+                    Some(new) => editor.set_med(new),
+                    None => editor.remove(code::MULTI_EXIT_DISC),
+                };
+            }
+            Edit::Origin(origin) => {
+                editor.set_origin(*origin);
+            }
+            Edit::Prepend(edit) => {
+                editor.prepend_as(edit.asn.unwrap_or(route.local_asn), usize::from(edit.count));
+            }
+            Edit::Communities(edit) => edit.apply(editor),
+            Edit::ExtCommunities(edit) => edit.apply(editor),
+            Edit::LargeCommunities(edit) => edit.apply(editor),
         }
     }
 }
 
-/// Changes a number that counts as `absent` where it is not there.
-fn edit_number(attrs: &mut Vec<u8>, code: u8, flags: u8, absent: u32, edit: NumberEdit) {
-    let old = block::number(attrs, code).unwrap_or(absent);
-    let new = match edit {
-        NumberEdit::To(number) => number,
-        NumberEdit::Add(more) => old.saturating_add(more),
-        NumberEdit::Subtract(less) => old.saturating_sub(less),
-        NumberEdit::Remove => return block::remove(attrs, code),
-    };
-    block::put(attrs, code, flags, &new.to_be_bytes());
-}
-
-/// Puts an AS number in front, in the first segment where there is room (RFC 4271 §5.1.2).
-fn prepend(attrs: &mut Vec<u8>, asn: u32, count: u8) {
-    let path = block::find(attrs, AS_PATH).unwrap_or_default();
-    let (old_length, joined) = (
-        path.len(),
-        match path {
-            [AS_SEQUENCE, there, ..] => there.checked_add(count),
-            _ => None,
-        },
-    );
-    // A segment of our own, or the numbers alone behind the header of the first one.
-    let added = usize::from(count) * 4 + if joined.is_some() { 0 } else { 2 };
-    let Some(path) = block::resize(attrs, AS_PATH, WELL_KNOWN, old_length + added) else { return };
-    let from = if joined.is_some() { 2 } else { 0 };
-    path.copy_within(from..old_length, from + added);
-    path[..2].copy_from_slice(&[AS_SEQUENCE, joined.unwrap_or(count)]);
-    for place in path[2..].chunks_exact_mut(4).take(usize::from(count)) {
-        place.copy_from_slice(&asn.to_be_bytes());
+impl NumberEdit {
+    /// What becomes of a number; nothing: it goes.
+    fn of(self, old: u32) -> Option<u32> {
+        match self {
+            NumberEdit::To(number) => Some(number),
+            NumberEdit::Add(more) => Some(old.saturating_add(more)),
+            NumberEdit::Subtract(less) => Some(old.saturating_sub(less)),
+            NumberEdit::Remove => None,
+        }
     }
 }
 
@@ -78,43 +71,14 @@ pub(super) struct ListEdit<P: Community> {
 }
 
 impl<P: Community> ListEdit<P> {
-    fn apply(&self, attrs: &mut Vec<u8>) {
+    fn apply(&self, editor: &mut AttributeEditor<'_>) {
         if let Some(set) = &self.set {
-            block::remove(attrs, P::CODE);
-            set.iter().for_each(|value| add::<P>(attrs, *value));
+            editor.remove(P::CODE);
+            P::add(editor, set);
         }
         if !self.remove.is_empty() {
-            self.thin_out(attrs);
+            P::remove(editor, &self.remove);
         }
-        self.add.iter().for_each(|value| add::<P>(attrs, *value));
-    }
-
-    fn thin_out(&self, attrs: &mut Vec<u8>) {
-        let Some(length) = block::find(attrs, P::CODE).map(<[u8]>::len) else { return };
-        let Some(list) = block::resize(attrs, P::CODE, OPTIONAL_TRANSITIVE, length) else { return };
-        let mut kept = 0;
-        for at in (0..length - length % P::OCTETS).step_by(P::OCTETS) {
-            if !self.remove.contains(P::read(&list[at..])) {
-                list.copy_within(at..at + P::OCTETS, kept);
-                kept += P::OCTETS;
-            }
-        }
-        if kept == 0 {
-            block::remove(attrs, P::CODE);
-        } else {
-            block::resize(attrs, P::CODE, OPTIONAL_TRANSITIVE, kept);
-        }
-    }
-}
-
-/// Appends a community unless it is there.
-fn add<P: Community>(attrs: &mut Vec<u8>, value: P::Value) {
-    let list = block::find(attrs, P::CODE).unwrap_or_default();
-    if list.chunks_exact(P::OCTETS).any(|there| P::read(there) == value) {
-        return;
-    }
-    let length = list.len();
-    if let Some(list) = block::resize(attrs, P::CODE, OPTIONAL_TRANSITIVE, length + P::OCTETS) {
-        P::write(value, &mut list[length..]);
+        P::add(editor, &self.add);
     }
 }

@@ -4,15 +4,16 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::as_path::AsPathPattern;
-use super::block::{self, AS_PATH, LOCAL_PREF, MED, ORIGIN};
 use super::edit::Edit;
-use super::model::{NextHopAction, Origin, Range, Then, Verdict};
+use super::model::{NextHopAction, Range, Then, Verdict};
 use super::pattern::{
     Community, CommunityPattern, CommunityTable, ExtCommunityPattern, LargeCommunityPattern,
 };
 use super::prefix_table::PrefixTable;
 use super::{Evaluation, LOCAL_PREF_DEFAULT, Policy, RouteContext};
 use crate::types::{Family, Prefix};
+use crate::wire::attrs::Origin;
+use crate::wire::{AttributeEditor, PathAttributes};
 
 /// A rule without names.
 #[derive(Clone, Debug)]
@@ -47,25 +48,18 @@ impl Condition {
         matches!(self, Condition::PeerAsn(_) | Condition::Peer(_) | Condition::Prefix(_))
     }
 
-    fn holds(&self, route: &RouteContext, next_hop: IpAddr, attrs: &[u8]) -> bool {
+    fn holds(&self, route: &RouteContext, next_hop: IpAddr, attrs: PathAttributes<'_>) -> bool {
         match self {
             Condition::Family(family) => *family == route.family,
-            Condition::Origin(origin) => block::find(attrs, ORIGIN) == Some(&[*origin as u8]),
-            Condition::LocalPref(range) => {
-                range.contains(block::number(attrs, LOCAL_PREF).unwrap_or(LOCAL_PREF_DEFAULT))
-            }
-            Condition::Med(range) => range.contains(block::number(attrs, MED).unwrap_or(0)),
+            Condition::Origin(origin) => attrs.origin() == Some(*origin),
+            Condition::LocalPref(range) => range.contains(attrs.local_pref().unwrap_or(LOCAL_PREF_DEFAULT)),
+            Condition::Med(range) => range.contains(attrs.med().unwrap_or(0)),
             Condition::NextHop(prefixes) => prefixes.iter().any(|prefix| prefix.contains(next_hop)),
-            Condition::AsPathLength(range) => {
-                range.contains(path_length(block::find(attrs, AS_PATH).unwrap_or_default()))
-            }
-            Condition::Communities(set) => any_in(set, attrs),
-            Condition::ExtCommunities(set) => any_in(set, attrs),
-            Condition::LargeCommunities(set) => any_in(set, attrs),
-            Condition::AsPath(patterns) => {
-                let path = block::find(attrs, AS_PATH).unwrap_or_default();
-                patterns.iter().any(|pattern| pattern.matches(path))
-            }
+            Condition::AsPathLength(range) => range.contains(attrs.as_path().length()),
+            Condition::Communities(set) => Community::any(attrs, set),
+            Condition::ExtCommunities(set) => Community::any(attrs, set),
+            Condition::LargeCommunities(set) => Community::any(attrs, set),
+            Condition::AsPath(patterns) => patterns.iter().any(|pattern| pattern.matches(attrs.as_path())),
             Condition::PeerAsn(asns) => asns.contains(&route.peer_asn),
             Condition::Peer(ranges) => {
                 route.peer_address.is_some_and(|peer| ranges.iter().any(|range| range.contains(peer)))
@@ -73,26 +67,6 @@ impl Condition {
             Condition::Prefix(table) => table.contains(route.prefix),
         }
     }
-}
-
-fn any_in<P: Community>(set: &CommunityTable<P>, attrs: &[u8]) -> bool {
-    let list = block::find(attrs, P::CODE).unwrap_or_default();
-    list.chunks_exact(P::OCTETS).any(|community| set.contains(P::read(community)))
-}
-
-/// The length of an AS path: a set counts as one, segments of a confederation not at all (RFC 4271
-/// §9.1.2.2 a, RFC 5065 §5.3).
-fn path_length(mut path: &[u8]) -> u32 {
-    let mut length = 0;
-    while let [kind, count, rest @ ..] = path {
-        length += match kind {
-            1 => 1,
-            2 => u32::from(*count),
-            _ => 0,
-        };
-        path = rest.get(usize::from(*count) * 4..).unwrap_or_default();
-    }
-    length
 }
 
 impl Policy {
@@ -106,7 +80,7 @@ impl Policy {
         let mut next_hop = None;
         let mut verdict = self.default;
         for rule in &self.rules {
-            let block = if edited { out.as_slice() } else { attrs };
+            let block = PathAttributes::new(if edited { out } else { attrs });
             let address = match next_hop {
                 Some(NextHopAction::Address(address)) => address,
                 _ => route.next_hop.addr,
@@ -122,12 +96,12 @@ impl Policy {
                 verdict = Verdict::Reject;
                 break;
             }
-            if !rule.edits.is_empty() && !edited {
-                out.clear();
-                out.extend_from_slice(attrs);
+            if !rule.edits.is_empty() {
+                let mut editor =
+                    if edited { AttributeEditor::on(out) } else { AttributeEditor::copy(attrs, out) };
+                rule.edits.iter().for_each(|edit| edit.apply(route, &mut editor));
                 edited = true;
             }
-            rule.edits.iter().for_each(|edit| edit.apply(route, out));
             next_hop = rule.next_hop.or(next_hop);
             if rule.then == Then::Accept {
                 verdict = Verdict::Accept;

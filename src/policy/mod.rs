@@ -11,7 +11,6 @@
 //! The well-known communities of RFC 1997 are not policy here: export honours them whatever a policy says.
 
 mod as_path;
-mod block;
 mod compile;
 mod edit;
 mod evaluate;
@@ -25,8 +24,8 @@ use std::rc::Rc;
 pub use as_path::AsPathPattern;
 pub use compile::PolicyError;
 pub use model::{
-    CommunityEdit, Match, NamedSet, NextHopAction, NumberEdit, Origin, PolicyDefinition, PolicyModel,
-    PolicyRef, PrefixRange, Prepend, Range, Removal, Rule, Set, Then, Verdict,
+    CommunityEdit, Match, NamedSet, NextHopAction, NumberEdit, PolicyDefinition, PolicyModel, PolicyRef,
+    PrefixRange, Prepend, Range, Removal, Rule, Set, Then, Verdict,
 };
 pub use pattern::{CommunityPattern, ExtCommunityPattern, LargeCommunityPattern, community_name};
 

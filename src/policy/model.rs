@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use super::pattern::{CommunityPattern, ExtCommunityPattern, LargeCommunityPattern};
 use crate::types::{Family, Prefix};
+use crate::wire::attrs::Origin;
 
 /// Every set and every policy of a configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -177,18 +178,6 @@ pub struct Match {
     pub local_pref: Option<Range>,
     /// MULTI_EXIT_DISC; absent counts as 0 (RFC 4271 §9.1.2.2 c).
     pub med: Option<Range>,
-}
-
-/// ORIGIN (RFC 4271 §5.1.1), with its value on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Origin {
-    /// Learned within the originating AS.
-    Igp = 0,
-    /// Learned by EGP.
-    Egp = 1,
-    /// Learned some other way.
-    Incomplete = 2,
 }
 
 /// The changes that a rule makes.

@@ -7,6 +7,9 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use crate::wire::attrs::{LargeCommunity, code};
+use crate::wire::{AttributeEditor, PathAttributes};
+
 /// Well-known communities and their names in the IANA registry.
 const WELL_KNOWN: [(&str, u32); 10] = [
     ("graceful-shutdown", 0xFFFF_0000),
@@ -32,17 +35,17 @@ pub(super) trait Community: Copy + fmt::Display {
     type Value: Copy + Ord + fmt::Debug;
     /// The attribute that lists them.
     const CODE: u8;
-    /// How long one is on the wire.
-    const OCTETS: usize;
 
     /// Whether `value` matches the pattern.
     fn matches(self, value: Self::Value) -> bool;
     /// The one value that matches, if there is only one.
     fn exact(self) -> Option<Self::Value>;
-    /// Reads the first [`Community::OCTETS`] octets.
-    fn read(octets: &[u8]) -> Self::Value;
-    /// Writes the first [`Community::OCTETS`] octets.
-    fn write(value: Self::Value, octets: &mut [u8]);
+    /// Whether one of a route's communities is in the table.
+    fn any(attributes: PathAttributes<'_>, table: &CommunityTable<Self>) -> bool;
+    /// Adds those that are not there.
+    fn add(editor: &mut AttributeEditor<'_>, values: &[Self::Value]);
+    /// Removes those that are in the table.
+    fn remove(editor: &mut AttributeEditor<'_>, table: &CommunityTable<Self>);
 }
 
 /// A set of communities to look values up in.
@@ -71,7 +74,11 @@ impl<P: Community> CommunityTable<P> {
 }
 
 macro_rules! patterns {
-    ($($(#[$doc:meta])* $name:ident($bits:ty, code $code:literal, octets $octets:literal))*) => {$(
+    ($(
+        $(#[$doc:meta])*
+        $name:ident: $bits:ty, $value:ty, $to_bits:expr, $from_bits:expr, $code:ident, $list:ident, $add:ident,
+        $remove:ident;
+    )*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name {
@@ -93,32 +100,33 @@ macro_rules! patterns {
             }
 
             /// Whether `value` matches.
-            pub const fn matches(self, value: $bits) -> bool {
-                value & self.mask == self.value
+            pub fn matches(self, value: $value) -> bool {
+                $to_bits(value) & self.mask == self.value
             }
         }
 
         impl Community for $name {
-            type Value = $bits;
-            const CODE: u8 = $code;
-            const OCTETS: usize = $octets;
+            type Value = $value;
+            const CODE: u8 = code::$code;
 
-            fn matches(self, value: $bits) -> bool {
+            fn matches(self, value: $value) -> bool {
                 $name::matches(self, value)
             }
 
-            fn exact(self) -> Option<$bits> {
-                self.is_exact().then_some(self.value)
+            fn exact(self) -> Option<$value> {
+                self.is_exact().then(|| $from_bits(self.value))
             }
 
-            fn read(octets: &[u8]) -> $bits {
-                let mut whole = [0; size_of::<$bits>()];
-                whole[size_of::<$bits>() - $octets..].copy_from_slice(&octets[..$octets]);
-                <$bits>::from_be_bytes(whole)
+            fn any(attributes: PathAttributes<'_>, table: &CommunityTable<$name>) -> bool {
+                attributes.$list().any(|value| table.contains(value))
             }
 
-            fn write(value: $bits, octets: &mut [u8]) {
-                octets[..$octets].copy_from_slice(&value.to_be_bytes()[size_of::<$bits>() - $octets..]);
+            fn add(editor: &mut AttributeEditor<'_>, values: &[$value]) {
+                editor.$add(values);
+            }
+
+            fn remove(editor: &mut AttributeEditor<'_>, table: &CommunityTable<$name>) {
+                editor.$remove(|value| table.contains(value));
             }
         }
 
@@ -132,12 +140,23 @@ macro_rules! patterns {
 
 patterns! {
     /// Standard communities, as `ASN << 16 | VALUE`.
-    CommunityPattern(u32, code 8, octets 4)
+    CommunityPattern: u32, u32, std::convert::identity, std::convert::identity, COMMUNITIES, communities,
+        add_communities, remove_communities;
     /// Extended communities, as the eight octets on the wire.
-    ExtCommunityPattern(u64, code 16, octets 8)
+    ExtCommunityPattern: u64, u64, std::convert::identity, std::convert::identity, EXTENDED_COMMUNITIES,
+        extended_communities, add_extended_communities, remove_extended_communities;
     /// Large communities: global administrator, local data 1, local data 2, from the top of the lower 96
     /// bits.
-    LargeCommunityPattern(u128, code 32, octets 12)
+    LargeCommunityPattern: u128, LargeCommunity, large_bits, large_from_bits, LARGE_COMMUNITIES,
+        large_communities, add_large_communities, remove_large_communities;
+}
+
+fn large_bits(community: LargeCommunity) -> u128 {
+    u128::from(community.global) << 64 | u128::from(community.local1) << 32 | u128::from(community.local2)
+}
+
+fn large_from_bits(bits: u128) -> LargeCommunity {
+    LargeCommunity { global: (bits >> 64) as u32, local1: (bits >> 32) as u32, local2: bits as u32 }
 }
 
 /// One field of a community: `*` or a number of at most `max`.
@@ -338,6 +357,7 @@ mod tests {
         let pattern: ExtCommunityPattern = "rt:65000:*".parse().unwrap();
         assert!(pattern.matches(0x0002_FDE8_0000_0007) && !pattern.matches(0x0003_FDE8_0000_0007));
         let pattern: LargeCommunityPattern = "1:*:3".parse().unwrap();
-        assert!(pattern.matches(1 << 64 | 9 << 32 | 3) && !pattern.matches(1 << 64 | 9 << 32 | 4));
+        let large = |local2| LargeCommunity { global: 1, local1: 9, local2 };
+        assert!(pattern.matches(large(3)) && !pattern.matches(large(4)));
     }
 }

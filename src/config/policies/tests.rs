@@ -235,13 +235,14 @@ fn each_change_gives_the_block_that_a_writer_would_have_written() {
 }
 
 #[test]
-fn a_full_segment_is_not_prepended_to() {
+fn a_segment_takes_no_more_than_it_can_count() {
     let policy = compile(&rule("set = { prepend = { asn = 7, count = 2 } }", "accept"));
     let mut attrs = attributes();
     attrs.insert(2, (0x40, path(&[1; 254])));
     let mut out = Vec::new();
     assert!(policy.evaluate(&route("10.1.0.0/16"), &block(&attrs), &mut out).modified);
-    attrs.insert(2, (0x40, [path(&[7, 7]), path(&[1; 254])].concat()));
+    let full: Vec<u32> = [7].into_iter().chain([1; 254]).collect();
+    attrs.insert(2, (0x40, [path(&[7]), path(&full)].concat()));
     assert_eq!(out, block(&attrs));
 
     attrs.insert(2, (0x40, vec![]));

@@ -132,9 +132,12 @@ impl<'b> AttributeEditor<'b> {
 
     /// Puts `id` before the other members of CLUSTER_LIST (RFC 4456 §8).
     pub fn prepend_cluster_id(&mut self, id: RouterId) -> &mut Self {
-        let mut value = id.0.to_be_bytes().to_vec();
-        value.extend_from_slice(self.value(code::CLUSTER_LIST));
-        self.set_known(code::CLUSTER_LIST, &value)
+        let old_len = self.value(code::CLUSTER_LIST).len();
+        if let Some(value) = self.resize_known(code::CLUSTER_LIST, old_len + 4) {
+            value.copy_within(..old_len, 4);
+            value[..4].copy_from_slice(&id.0.to_be_bytes());
+        }
+        self
     }
 
     /// Sets AS_PATH to one sequence of `asns`; the empty path if there are none.
@@ -150,44 +153,40 @@ impl<'b> AttributeEditor<'b> {
     /// Puts `asn` before the path, `count` times (RFC 4271 §5.1.2): into the first segment if that is a
     /// sequence with room, else into new ones.
     pub fn prepend_as(&mut self, asn: u32, count: usize) -> &mut Self {
-        let old = self.value(code::AS_PATH);
-        let (old_kind, old_count, asns) = match old {
-            [kind, count, rest @ ..] if *kind == SegmentKind::Sequence as u8 => (*kind, *count, rest),
-            _ => (0, 0, old),
-        };
         if count == 0 {
             return self;
         }
+        let old = self.value(code::AS_PATH);
+        let (joinable, there) = match old {
+            [kind, there, ..] if *kind == SegmentKind::Sequence as u8 => (true, *there),
+            _ => (false, 0),
+        };
         // The room in the first segment takes the last of the new numbers; the others make segments of
         // their own before it.
-        let room = if old_kind == 0 { SEGMENT_COUNT_MAX } else { SEGMENT_COUNT_MAX - old_count };
-        let joined = count.min(usize::from(room));
+        let joined = count.min(usize::from(SEGMENT_COUNT_MAX - there));
         let segments = (count - joined).div_ceil(usize::from(SEGMENT_COUNT_MAX)) + 1;
-        let len = count.saturating_mul(4).saturating_add(2 * segments + asns.len());
-        if len > VALUE_LEN_MAX {
-            self.overflow = true;
+        let (old_len, kept_from) = (old.len(), if joinable { 2 } else { 0 });
+        let front = count.saturating_mul(4).saturating_add(2 * segments);
+        let len = front.saturating_add(old_len - kept_from);
+        let Some(mut value) = self.resize_known(code::AS_PATH, len) else {
             return self;
-        }
-        let mut value = Vec::with_capacity(len);
-        let mut put_segment = |count: u8, new: usize| {
-            if count > 0 {
-                value.extend_from_slice(&[SegmentKind::Sequence as u8, count]);
-                (0..new).for_each(|_| value.extend_from_slice(&asn.to_be_bytes()));
-            }
         };
+        value.copy_within(kept_from..old_len, front);
         let mut left = count - joined;
-        if !left.is_multiple_of(usize::from(SEGMENT_COUNT_MAX)) {
-            let first = left % usize::from(SEGMENT_COUNT_MAX);
-            put_segment(first as u8, first);
-            left -= first;
-        }
+        let mut put_segment = |count: u8, new: usize| {
+            let (segment, rest) = std::mem::take(&mut value).split_at_mut(2 + 4 * new);
+            segment[..2].copy_from_slice(&[SegmentKind::Sequence as u8, count]);
+            segment[2..].as_chunks_mut().0.fill(asn.to_be_bytes());
+            value = rest;
+        };
         while left > 0 {
-            put_segment(SEGMENT_COUNT_MAX, usize::from(SEGMENT_COUNT_MAX));
-            left -= usize::from(SEGMENT_COUNT_MAX);
+            // The first one is the short one.
+            let size = (left - 1) % usize::from(SEGMENT_COUNT_MAX) + 1;
+            put_segment(size as u8, size);
+            left -= size;
         }
-        put_segment(old_count + joined as u8, joined);
-        value.extend_from_slice(asns);
-        self.set_known(code::AS_PATH, &value)
+        put_segment(there + joined as u8, joined);
+        self
     }
 
     /// Adds those of `communities` that are not there yet, at the end.
@@ -227,14 +226,16 @@ impl<'b> AttributeEditor<'b> {
     }
 
     fn add_elements<const N: usize>(&mut self, code: u8, new: impl Iterator<Item = [u8; N]>) -> &mut Self {
-        let mut value = self.value(code).to_vec();
-        let old_len = value.len();
         for element in new {
-            if !value.as_chunks::<N>().0.contains(&element) {
-                value.extend_from_slice(&element);
+            let old = self.value(code);
+            let old_len = old.len();
+            if !old.as_chunks::<N>().0.contains(&element)
+                && let Some(value) = self.resize_known(code, old_len + N)
+            {
+                value[old_len..].copy_from_slice(&element);
             }
         }
-        if value.len() == old_len { self } else { self.set_known(code, &value) }
+        self
     }
 
     fn remove_elements<const N: usize>(
@@ -242,20 +243,26 @@ impl<'b> AttributeEditor<'b> {
         code: u8,
         mut remove: impl FnMut(&[u8; N]) -> bool,
     ) -> &mut Self {
-        let old = self.value(code);
-        let mut value = Vec::with_capacity(old.len());
-        for element in old.as_chunks::<N>().0 {
-            if !remove(element) {
-                value.extend_from_slice(element);
+        let old_len = self.value(code).len();
+        let (_, end) = self.place(code);
+        let value = &mut self.block[end - old_len..end];
+        let mut kept = 0;
+        for at in (0..old_len - old_len % N).step_by(N) {
+            if let Some(element) = value[at..].first_chunk::<N>()
+                && !remove(element)
+            {
+                value.copy_within(at..at + N, kept);
+                kept += N;
             }
         }
-        if value.len() == old.len() {
-            self
-        } else if value.is_empty() {
-            self.remove(code)
-        } else {
-            self.set_known(code, &value)
+        if kept == old_len {
+            return self;
         }
+        if kept == 0 {
+            return self.remove(code);
+        }
+        self.resize_known(code, kept);
+        self
     }
 
     /// The value of an attribute, empty if it is not there.
@@ -268,6 +275,39 @@ impl<'b> AttributeEditor<'b> {
         let defined = defined_flags(code).unwrap_or(flag::OPTIONAL_TRANSITIVE);
         let partial = self.attributes().get(code).map_or(0, |old| old.flags & flag::PARTIAL);
         self.set(defined | partial, code, value)
+    }
+
+    /// Gives the value of an attribute that kulan knows another length, keeping its beginning where it
+    /// stands; the octets beyond it are the caller's to write. `None` if the length is too much.
+    fn resize_known(&mut self, code: u8, len: usize) -> Option<&mut [u8]> {
+        if len > VALUE_LEN_MAX {
+            self.overflow = true;
+            return None;
+        }
+        let (start, end) = self.place(code);
+        let old = self.attributes().get(code);
+        let old_len = old.map_or(0, |attribute| attribute.value.len());
+        let partial = old.map_or(0, |attribute| attribute.flags & flag::PARTIAL);
+        let flags = defined_flags(code).unwrap_or(flag::OPTIONAL_TRANSITIVE) | partial;
+        let header_len = if len > 255 { 4 } else { 3 };
+        let kept = old_len.min(len);
+        // A shrinking value moves to its place before what follows it is drawn near; a growing one after
+        // what follows has made room.
+        let (old_start, new_start) = (end - old_len, start + header_len);
+        if header_len + len < end - start {
+            self.block.copy_within(old_start..old_start + kept, new_start);
+            resize_gap(self.block, start, end, header_len + len);
+        } else {
+            resize_gap(self.block, start, end, header_len + len);
+            self.block.copy_within(old_start..old_start + kept, new_start);
+        }
+        let mut header = [flags, code, len as u8, 0];
+        if len > 255 {
+            header[0] |= flag::EXTENDED_LENGTH;
+            header[2..].copy_from_slice(&(len as u16).to_be_bytes());
+        }
+        self.block[start..new_start].copy_from_slice(&header[..header_len]);
+        Some(&mut self.block[new_start..new_start + len])
     }
 
     /// Where the attribute with this code is, or would be.
@@ -296,5 +336,131 @@ fn resize_gap(block: &mut Vec<u8>, start: usize, end: usize, len: usize) {
     } else {
         block.copy_within(end..old_len, new_end);
         block.truncate(old_len - (end - new_end));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::super::put;
+    use super::*;
+
+    /// The plainest writer of canonical blocks.
+    fn write(attributes: &BTreeMap<u8, Vec<u8>>) -> Vec<u8> {
+        let mut block = Vec::new();
+        for (code, value) in attributes {
+            put(&mut block, defined_flags(*code).unwrap_or(flag::OPTIONAL_TRANSITIVE), *code, value);
+        }
+        block
+    }
+
+    fn attributes() -> impl Strategy<Value = BTreeMap<u8, Vec<u8>>> {
+        prop::collection::btree_map(1_u8..12, prop::collection::vec(any::<u8>(), 0..400), 0..6)
+    }
+
+    fn elements<const N: usize>(elements: &[u8]) -> Vec<u8> {
+        elements.iter().flat_map(|element| [*element; N]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn an_edited_block_is_what_a_writer_would_have_written(
+            attributes in attributes(),
+            edits in prop::collection::vec((1_u8..12, prop::option::of(0_usize..400), any::<u8>()), 1..6),
+        ) {
+            let mut attributes = attributes;
+            let mut block = write(&attributes);
+            for (code, len, octet) in edits {
+                let mut editor = AttributeEditor::on(&mut block);
+                match len {
+                    Some(len) if octet % 2 == 0 => {
+                        // What is kept of the old value is its beginning.
+                        let old_len = attributes.get(&code).map_or(0, Vec::len).min(len);
+                        editor.resize_known(code, len).unwrap()[old_len..].fill(octet);
+                        attributes.entry(code).or_default().resize(len, octet);
+                    }
+                    Some(len) => {
+                        editor.set_known(code, &vec![octet; len]);
+                        attributes.insert(code, vec![octet; len]);
+                    }
+                    None => {
+                        editor.remove(code);
+                        attributes.remove(&code);
+                    }
+                }
+                attributes.iter_mut().for_each(|(code, value)| {
+                    let read = PathAttributes::new(&block).get(*code).map(|attribute| attribute.value.to_vec());
+                    assert_eq!(read.as_ref(), Some(&*value));
+                });
+                prop_assert_eq!(&block, &write(&attributes));
+            }
+        }
+
+        #[test]
+        fn lists_grow_by_what_is_new_and_shrink_by_what_is_named(
+            list in prop::collection::vec(0_u8..8, 0..100),
+            added in prop::collection::vec(0_u8..8, 0..10),
+            removed: u8,
+        ) {
+            let mut block = write(&BTreeMap::from([(1, vec![0]), (32, elements::<12>(&list)), (40, vec![7])]));
+            let large = |element: u8| LargeCommunity::from_octets(&[element; 12]);
+            let mut editor = AttributeEditor::on(&mut block);
+            let new: Vec<LargeCommunity> = added.iter().map(|element| large(*element)).collect();
+            editor.add_large_communities(&new);
+            editor.remove_large_communities(|community| removed >> (community.global & 7) & 1 != 0);
+            let mut expected = list.clone();
+            for element in added {
+                if !expected.contains(&element) {
+                    expected.push(element);
+                }
+            }
+            let had = expected.len();
+            expected.retain(|element| removed >> element & 1 == 0);
+            let mut attributes = BTreeMap::from([(1, vec![0]), (40, vec![7])]);
+            if !expected.is_empty() || had == 0 {
+                attributes.insert(32, elements::<12>(&expected));
+            }
+            prop_assert_eq!(block, write(&attributes));
+        }
+
+        #[test]
+        fn what_is_put_before_a_path_stands_before_it(asns in prop::collection::vec(1_u32..9, 0..300), count in 0_usize..600) {
+            let mut block = Vec::new();
+            let mut editor = AttributeEditor::on(&mut block);
+            editor.set_as_path(&asns).prepend_as(77, count);
+            let path: Vec<u32> = PathAttributes::new(&block).as_path().asns().collect();
+            let mut expected = vec![77; count];
+            expected.extend(&asns);
+            prop_assert_eq!(&path, &expected);
+            // No more segments than it takes.
+            let segments = PathAttributes::new(&block).as_path().segments().count();
+            prop_assert_eq!(segments, expected.len().div_ceil(255));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(mut block: Vec<u8>, code: u8, len in 0_usize..70_000) {
+            let mut editor = AttributeEditor::on(&mut block);
+            editor.add_communities(&[1]).remove_communities(|_| true).prepend_as(1, 3);
+            editor.resize_known(code, len);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_and_told() {
+        let mut block = write(&BTreeMap::from([(8, vec![1; 65_528])]));
+        let mut editor = AttributeEditor::on(&mut block);
+        editor.add_communities(&[1, 2]);
+        assert_eq!(editor.finish(), Err(AttributeTooLong));
+        assert_eq!(block, write(&BTreeMap::from([(8, [vec![1; 65_528], vec![0, 0, 0, 1]].concat())])));
+    }
+
+    #[test]
+    fn a_list_of_clusters_grows_at_its_front() {
+        let mut block = write(&BTreeMap::from([(10, vec![1, 1, 1, 1])]));
+        AttributeEditor::on(&mut block).prepend_cluster_id(RouterId(0x0202_0202));
+        assert_eq!(block, write(&BTreeMap::from([(10, vec![2, 2, 2, 2, 1, 1, 1, 1])])));
     }
 }
