@@ -159,7 +159,7 @@ impl Group {
     /// Whether the member has heard everything and takes part in no walk.
     fn is_main_only(&self, slot: u16) -> bool {
         let member = self.member(slot);
-        matches!(member.phase, Phase::Main) && member.refresh.is_none()
+        matches!(member.phase, Phase::Main) && member.walk.is_none()
     }
 
     /// Puts members that wait into walks: one that has not begun, or a new one.
@@ -186,9 +186,8 @@ impl Group {
         }
         for kind in [WalkKind::Refresh, WalkKind::EnhancedRefresh] {
             let enhanced = kind == WalkKind::EnhancedRefresh;
-            let ready = |slot: &u16| {
-                self.is_main_only(*slot) && self.member(*slot).wants_refresh == Some(enhanced)
-            };
+            let ready =
+                |slot: &u16| self.is_main_only(*slot) && self.member(*slot).wants_refresh == Some(enhanced);
             let slots: Vec<u16> = self.refreshing.iter().copied().filter(ready).collect();
             if slots.is_empty() {
                 continue;
@@ -484,7 +483,8 @@ impl Group {
             let mut looks = 0;
             while round.batch.bytes() < CATCH_UP_BYTES && looks < CATCH_UP_LOOKS {
                 looks += 1;
-                let Some(dest) = catch_up.pending.next(catch_up.next).or_else(|| catch_up.pending.next(0)) else {
+                let Some(dest) = catch_up.pending.next(catch_up.next).or_else(|| catch_up.pending.next(0))
+                else {
                     break;
                 };
                 catch_up.next = dest + 1;

@@ -1,7 +1,7 @@
 //! A member of a group: what it has heard, and what it has taken.
 
 use super::bitmap::Bitmap;
-use super::ring::Cursor;
+use super::ring::{Cursor, Ring};
 use crate::types::PeerId;
 
 /// Where a member stands.
@@ -98,6 +98,11 @@ impl Member {
     /// Whether the last byte sent was the last of a message.
     pub fn at_boundary(&self) -> bool {
         self.backlog.at_boundary() && self.cursor.is_none_or(|cursor| cursor.partial == 0)
+    }
+
+    /// Whether there are bytes to send; the cursor passes what is not for the member.
+    pub fn has_data(&mut self, ring: &Ring, slot: u16) -> bool {
+        !self.backlog.is_empty() || self.cursor.as_mut().is_some_and(|cursor| ring.skip(cursor, slot))
     }
 
     /// Bytes taken since the ring became tight.

@@ -4,9 +4,12 @@ mod batch;
 mod bitmap;
 mod drain;
 mod group;
+mod invariants;
 mod key;
 mod member;
 mod outgoing;
+#[cfg(test)]
+mod property_test;
 mod ring;
 mod told;
 
@@ -361,7 +364,7 @@ impl UpdateGroups {
         for seat in self.order(peer) {
             let member = self.group_mut(seat.group).member_mut(seat.slot);
             if member.backlog.is_empty()
-                && let Some(catch_up) = member.catch_up()
+                && let Some(catch_up) = member.catch_up().filter(|catch_up| catch_up.parked)
             {
                 catch_up.parked = false;
                 self.wants_drain = true;
@@ -413,10 +416,7 @@ impl UpdateGroups {
 
     /// Whether some group still refers to a destination, for [`Rib::collect`].
     pub fn holds(&self, family: Family, dest: DestId) -> bool {
-        self.groups
-            .iter()
-            .flatten()
-            .any(|group| group.key.family == family && group.holds(dest.0))
+        self.groups.iter().flatten().any(|group| group.key.family == family && group.holds(dest.0))
     }
 
     /// How many prefixes the peer has been told. O(1); approximate while a table is on its way.

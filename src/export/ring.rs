@@ -21,7 +21,7 @@ const DEST_BYTES: u64 = 6;
 pub(super) const MAIN: u8 = 1;
 
 /// Who an entry is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Audience {
     /// The classes of members that it is for: [`MAIN`], and one bit for each walk under way.
     pub classes: u8,

@@ -267,14 +267,11 @@ impl Lab {
     }
 
     fn summary(&self, total: Duration) {
-        let mut table = comfy_table::Table::new();
-        table.load_preset(comfy_table::presets::NOTHING);
-        table.set_header(["step", "time"]);
+        println!("\n{:<60}  {:>9}", "step", "time");
         for (what, took, _) in &self.steps {
-            table.add_row([what.to_string(), format!("{:.3} s", took.as_secs_f64())]);
+            println!("{what:<60}  {:>7.3} s", took.as_secs_f64());
         }
-        table.add_row(["everything".to_string(), format!("{:.3} s", total.as_secs_f64())]);
-        println!("\n{table}");
+        println!("{:<60}  {:>7.3} s", "everything", total.as_secs_f64());
     }
 }
 
