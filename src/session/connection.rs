@@ -87,6 +87,8 @@ pub(super) struct Connection {
     pub state: State,
     /// Whether we dialled.
     pub outbound: bool,
+    /// Whether our OPEN had no capabilities.
+    pub plain: bool,
     /// Set with the hold time of the OPENs; 0: no keepalives, and no hold timer.
     pub keepalive_ms: u32,
     /// When the dial began, our OPEN was sent, or the last message came.
@@ -112,6 +114,7 @@ impl Connection {
     pub const NONE: Connection = Connection {
         state: State::Idle,
         outbound: false,
+        plain: false,
         keepalive_ms: 0,
         heard_at: Time(0),
         sent_at: Time(0),

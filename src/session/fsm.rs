@@ -256,7 +256,7 @@ impl Session {
         if self.connection(slot).state != State::OpenSent {
             return self.unexpected(slot, MessageKind::Open, now);
         }
-        let negotiated = match negotiate::accept_open(&self.settings, self.plain_open, body) {
+        let negotiated = match negotiate::accept_open(&self.settings, self.connection(slot).plain, body) {
             Ok(negotiated) => negotiated,
             Err(error) => return self.fail(slot, error, now),
         };
@@ -410,12 +410,12 @@ impl Session {
         } else if connection.outbound {
             self.dial_failures = self.dial_failures.saturating_add(1);
         }
-        // RFC 5492 §3: the peer knows no capabilities; IPv4 can do without.
+        // RFC 5492 §3: a peer that knows no capabilities gets an OPEN without; IPv4 can do with that.
         let refused = (notification::OPEN, notification::open::UNSUPPORTED_PARAMETER);
-        let wants_plain_open = self.settings.families.contains(Family::Ipv4Unicast)
-            && matches!(&failure, Failure::Received(received) if (received.code, received.subcode) == refused);
-        let repeats = is_likely_to_repeat(&failure) && !(wants_plain_open && !self.plain_open);
-        self.plain_open = wants_plain_open && !self.plain_open;
+        self.plain_open = !self.plain_open
+            && self.settings.families.contains(Family::Ipv4Unicast)
+            && matches!(&failure, Failure::Received(it) if (it.code, it.subcode) == refused);
+        let repeats = !self.plain_open && is_likely_to_repeat(&failure);
         self.failures.get_or_insert_default().record(failure, now);
         if repeats && !self.connection(slot.other()).is_open() {
             self.rest(slot.other(), now);
@@ -492,13 +492,12 @@ impl Session {
     }
 
     fn send_open(&mut self, slot: Slot, now: Time) {
-        let restarting = now < self.own_restart.until;
-        let open =
-            negotiate::our_open(&self.settings, self.plain_open, restarting, self.own_restart.forwarding);
+        let (plain, restarting) = (self.plain_open, now < self.own_restart.until);
+        let open = negotiate::our_open(&self.settings, plain, restarting, self.own_restart.forwarding);
         self.outputs.push(Output::Send(slot, Cow::Owned(open)));
         self.sent.open += 1;
         let connection = self.connection_mut(slot);
-        connection.state = State::OpenSent;
+        (connection.state, connection.plain) = (State::OpenSent, plain);
         (connection.heard_at, connection.sent_at) = (now, now);
     }
 
@@ -539,7 +538,7 @@ fn retained_after(negotiated: Option<&Negotiated>, failure: &Failure) -> (Family
     if !keeps || restart.restart_time_s == 0 {
         return nothing;
     }
-    (restart.families.intersection(negotiated.families), restart.restart_time_s)
+    (restart.families, restart.restart_time_s)
 }
 
 /// Whether the NOTIFICATION says that the session ends by will, so that routes are not to be kept (RFC 8538

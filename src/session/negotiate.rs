@@ -48,7 +48,7 @@ pub struct Restart {
     pub restarting: bool,
     /// Both sides keep routes over NOTIFICATIONs and hold timer expiry as well (RFC 8538).
     pub notification: bool,
-    /// The families that it can keep forwarding for when it restarts.
+    /// The families in use that it can keep forwarding for when it restarts.
     pub families: FamilySet,
     /// Those of them for which it has kept forwarding over its last restart.
     pub forwarding: FamilySet,
@@ -175,16 +175,17 @@ pub(super) fn accept_open(
             && extends_next_hop(settings)
             && families.contains(Family::Ipv4Unicast)
             && open.extended_next_hop(),
-        restart: if plain { None } else { accept_restart(settings, &open) },
+        restart: if plain { None } else { accept_restart(settings, families, &open) },
         peer_open: body.into(),
     })
 }
 
-fn accept_restart(settings: &SessionSettings, open: &Open) -> Option<Restart> {
+fn accept_restart(settings: &SessionSettings, in_use: FamilySet, open: &Open) -> Option<Restart> {
     let theirs = open.graceful_restart().filter(|_| settings.graceful_restart.enabled)?;
     let listed = |wanted: fn(&GracefulFamily) -> bool| {
         let families = theirs.families.iter().filter(|it| wanted(it));
-        families.filter_map(|it| Family::from_afi_safi(it.afi, it.safi)).collect()
+        let families: FamilySet = families.filter_map(|it| Family::from_afi_safi(it.afi, it.safi)).collect();
+        families.intersection(in_use)
     };
     Some(Restart {
         restart_time_s: theirs.restart_time_s,

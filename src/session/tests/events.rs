@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::lone::{Lone, notification, peer_open_body, peer_settings};
 use super::network::{Network, empty_update, settings};
 use crate::config::GracefulRestart;
-use crate::session::{Failure, Output, Session, SessionSettings, Slot, State};
+use crate::session::{Failure, Negotiated, Output, Session, SessionSettings, Slot, State};
 use crate::types::{Family, FamilySet, Time};
 use crate::wire::frame::MessageKind;
 use crate::wire::notification::{self, Notification, cease};
@@ -389,5 +389,5 @@ fn messages_are_counted() {
 #[test]
 fn a_session_is_small() {
     assert!(size_of::<Session>() <= 600, "{} bytes", size_of::<Session>());
-    assert!(size_of::<crate::session::Negotiated>() <= 160);
+    assert!(size_of::<Negotiated>() <= 80, "{} bytes", size_of::<Negotiated>());
 }

@@ -47,7 +47,8 @@ fn bad_opens_get_the_notification_that_the_rfc_names() {
     let external = SessionSettings { asn: AsnMatch::External, ..ours() };
     let any = SessionSettings { asn: AsnMatch::Any, ..ours() };
     let ipv6_only = SessionSettings { families: IPV6, ..ours() };
-    let cases: [(&str, &SessionSettings, Vec<u8>, u8, &[u8]); 16] = [
+    type Case<'a> = (&'static str, &'a SessionSettings, Vec<u8>, u8, &'static [u8]);
+    let cases: [Case; 16] = [
         ("another version", &ours(), [&[3][..], &plain(65000, 90, 9)[1..]].concat(), 1, &[0, 4]),
         ("another AS", &ours(), plain(65001, 90, 9), 2, &[]),
         ("our AS where an external peer is wanted", &external, plain(65000, 90, 9), 2, &[]),

@@ -184,6 +184,22 @@ fn a_returned_peer_keeps_the_families_that_it_kept_forwarding_for() {
 }
 
 #[test]
+fn a_family_that_is_no_longer_routed_is_not_waited_for() {
+    let mut lone = up_with(settings(1), &peer_settings());
+    lone.input(|session, now| session.handle_closed(Slot::A, None, now));
+    // The new OPEN claims forwarding for IPv4 but no longer has the family itself.
+    let mut body = open_body(&peer_settings(), ALL);
+    let multiprotocol = [1, 4, 0, 1, 0, 1];
+    let at = body.windows(6).position(|window| window == multiprotocol).expect("IPv4 is listed");
+    body[at + 3] = 9;
+    let slot = lone.accept().0.expect("the peer is awaited");
+    lone.message(slot, MessageKind::Open, &body);
+    let outputs = lone.message(slot, MessageKind::Keepalive, &[]);
+    assert_eq!(outputs.last(), Some(&Output::RemoveStale(IPV4)));
+    assert_eq!(lone.session.retained().0, IPV6);
+}
+
+#[test]
 fn end_of_rib_ends_the_wait_a_family_at_a_time() {
     let mut lone = up_with(settings(1), &peer_settings());
     lone.input(|session, now| session.handle_closed(Slot::A, None, now));
