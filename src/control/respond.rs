@@ -472,7 +472,7 @@ fn list_fib(speaker: &Speaker, query: &FibQuery) -> Result<Page<FibRow, Prefix>,
     let mut looked = 0;
     let mut next = None;
     rib.walk_after(family, query.after, None, &mut |dest| {
-        let row: Option<fib::FibRow> = None;
+        let row = fib.row_of(family, dest, rib.prefix(family, dest));
         rows.extend(row.map(|row| fib_row(row, &links)));
         looked += 1;
         if rows.len() == limit || looked == LOOK_MAX {

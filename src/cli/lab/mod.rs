@@ -193,8 +193,8 @@ impl Lab {
         for router in ROUTERS {
             let host = &self.hosts[router];
             host.await_that("both sessions are established", || {
-                let peers = host.show(&["peers"])?;
-                let peers = peers.as_array().map_or(&[][..], Vec::as_slice);
+                let answer = host.show(&["peers"])?;
+                let peers = answer["peers"].as_array().map_or(&[][..], Vec::as_slice);
                 Ok(peers.len() == 2 && peers.iter().all(|peer| peer["state"] == "established"))
             })?;
         }
