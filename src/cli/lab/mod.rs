@@ -194,8 +194,8 @@ impl Lab {
             let host = &self.hosts[router];
             host.await_that("both sessions are established", || {
                 let answer = host.show(&["peers"])?;
-                let peers = answer["peers"].as_array().map_or(&[][..], Vec::as_slice);
-                Ok(peers.len() == 2 && peers.iter().all(|peer| peer["state"] == "established"))
+                let peers = answer.as_array().map_or(&[][..], Vec::as_slice);
+                Ok(peers.len() == 2 && peers.iter().all(|peer| peer["state"] == "Established"))
             })?;
         }
         Ok("established".into())
