@@ -321,7 +321,8 @@ impl Group {
         let (was, is) = (is_told(before), is_told(after));
         self.told_count = self.told_count + u32::from(is) - u32::from(was);
         if was != is {
-            for walk in self.walks.iter_mut().flatten().filter(|walk| walk.next > dest) {
+            let passed = |walk: &&mut Walk| walk.tells_changes() && walk.next > dest;
+            for walk in self.walks.iter_mut().flatten().filter(passed) {
                 walk.told = walk.told + u32::from(is) - u32::from(was);
             }
         }

@@ -37,6 +37,13 @@ pub(super) struct Walk {
     pub free_at: Option<u64>,
 }
 
+impl Walk {
+    /// Whether changes behind the walk go to its class: its members are not in [`MAIN`] yet.
+    pub fn tells_changes(&self) -> bool {
+        self.kind == WalkKind::Initial && self.free_at.is_none()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WalkKind {
     Initial,
@@ -161,7 +168,11 @@ impl Group {
         }
         member.own_routes = 0;
         let catching_up = matches!(member.phase, Phase::CatchingUp(_));
+        let wants_refresh = member.wants_refresh.is_some();
         let slot = self.seat(member);
+        if wants_refresh {
+            self.refreshing.push(slot);
+        }
         if catching_up {
             self.catching_up.push(slot);
         } else {
@@ -337,8 +348,7 @@ impl Group {
         let mut classes = if self.main_count > 0 { MAIN } else { 0 };
         for (class, walk) in self.walks.iter().enumerate().skip(1) {
             if let Some(walk) = walk
-                && walk.kind == WalkKind::Initial
-                && walk.free_at.is_none()
+                && walk.tells_changes()
                 && walk.next > dest
                 && walk.members > 0
             {

@@ -424,6 +424,7 @@ impl World {
         self.groups.fill(peer, &mut slices);
         assert!(slices.len() <= SLICES_MAX);
         let mut bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        drop(slices);
         if partly {
             bytes.truncate(self.random.below(bytes.len() as u32 + 1) as usize);
         }

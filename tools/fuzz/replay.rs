@@ -1,6 +1,7 @@
 //! Runs the corpus of every fuzz target in plain `cargo test`: what a fuzzer once found stays found.
 
 mod harness;
+mod session;
 
 use std::path::Path;
 
@@ -19,12 +20,15 @@ fn replay(target: &str, run: fn(&[u8])) {
 }
 
 macro_rules! replays {
-    ($($target:ident)*) => {$(
+    ($($module:ident: $($target:ident)*;)*) => {$($(
         #[test]
         fn $target() {
-            replay(stringify!($target), harness::$target);
+            replay(stringify!($target), $module::$target);
         }
-    )*};
+    )*)*};
 }
 
-replays! { frame open update notification route_refresh attributes }
+replays! {
+    harness: frame open update notification route_refresh attributes;
+    session: session;
+}
