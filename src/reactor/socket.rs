@@ -25,6 +25,8 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    // A SYN-ACK goes out before the connection is ours to configure, and GTSM peers expect 255 (RFC 5082 §3).
+    sockopt::set_ttl(&socket, address.ip(), 255).map_err(io::Error::other)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))

@@ -157,8 +157,12 @@ impl Speaker {
 
     pub(super) fn insert_conn(&mut self, id: PeerId, slot: Slot, local: Option<SocketAddr>) -> ConnId {
         let conn = self.conns.insert(id, slot, local);
-        if let Some(peer) = self.peers[id.index()].as_deref_mut() {
-            peer.conns[slot.index()] = Some(conn);
+        let peer = self.peers[id.index()].as_deref_mut();
+        // A peer that dials again has lost the connection that it had before.
+        if let Some(lost) = peer.and_then(|peer| peer.conns[slot.index()].replace(conn))
+            && self.conns.remove(lost).is_some()
+        {
+            self.actions.push_back(Action::Close { conn: lost, last_words: Vec::new() });
         }
         conn
     }

@@ -179,7 +179,7 @@ impl Lab {
             };
             text += &format!(
                 "\n[[peer]]\naddress = \"192.168.{net}.{end}\"\nasn = {}\ndescription = \"{}\"\n\
-                 hold_time_s = 9\nimport = \"accept\"\nexport = \"accept\"\n",
+                 hold_time_s = 9\ngraceful_restart = {{ enabled = false }}\nimport = \"accept\"\nexport = \"accept\"\n",
                 self.hosts[other].asn, self.hosts[other].name
             );
         }
