@@ -48,7 +48,9 @@ pub fn respond(speaker: &mut Speaker, now: Time, request: Request) {
 }
 
 fn find(speaker: &Speaker, address: IpAddr) -> Result<PeerId, RequestError> {
-    speaker.find_peer(address).ok_or_else(|| RequestError::NotFound(format!("no peer has the address {address}")))
+    speaker
+        .find_peer(address)
+        .ok_or_else(|| RequestError::NotFound(format!("no peer has the address {address}")))
 }
 
 fn select(speaker: &Speaker, selector: &PeerSelector) -> Result<Vec<PeerId>, RequestError> {
@@ -398,7 +400,9 @@ fn add_peer(speaker: &mut Speaker, now: Time, new: NewPeer) -> Result<(), Reques
         Some(name) => group(speaker, name)
             .ok_or_else(|| RequestError::NotFound(format!("no peer group is called {name:?}")))?,
         None => {
-            let asn = new.asn.ok_or_else(|| RequestError::Invalid("a peer needs an AS number or a group".into()))?;
+            let asn = new
+                .asn
+                .ok_or_else(|| RequestError::Invalid("a peer needs an AS number or a group".into()))?;
             let families = FamilySet::only(Prefix::host(new.address).family());
             PeerSettings::new(AsnMatch::Exactly(asn), families, speaker.config.domains[0].name.clone())
         }
@@ -485,7 +489,10 @@ fn list_fib(speaker: &Speaker, query: &FibQuery) -> Result<Page<FibRow, Prefix>,
 
 fn fib_row(row: fib::FibRow, links: &[fib::Link]) -> FibRow {
     let interface = |ifindex: u32| {
-        links.iter().find(|link| link.ifindex == ifindex).map_or_else(|| ifindex.to_string(), |link| link.name.clone())
+        links
+            .iter()
+            .find(|link| link.ifindex == ifindex)
+            .map_or_else(|| ifindex.to_string(), |link| link.name.clone())
     };
     let next_hops = row.legs.iter().map(|(gateway, ifindex)| FibNextHop {
         gateway: Some(*gateway),

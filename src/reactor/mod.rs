@@ -146,9 +146,10 @@ impl Reactor {
         raise_descriptor_limit();
         let poll = Poll::new().map_err(setup("epoll"))?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(setup("the wake-up descriptor"))?);
-        let mut signals =
-            Signals::new([SIGHUP, SIGTERM, SIGINT]).map_err(setup("the signal handlers"))?;
-        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE).map_err(setup("the signal pipe"))?;
+        let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT]).map_err(setup("the signal handlers"))?;
+        poll.registry()
+            .register(&mut signals, SIGNALS, Interest::READABLE)
+            .map_err(setup("the signal pipe"))?;
 
         let mut listeners = Vec::new();
         for address in &config.speaker.listen {
@@ -171,7 +172,8 @@ impl Reactor {
         }
 
         let (handle, requests) = control::ControlHandle::new(Arc::clone(&waker));
-        let control = control::start(&config.api, handle).map_err(|error| format!("cannot start the API: {error}"))?;
+        let control =
+            control::start(&config.api, handle).map_err(|error| format!("cannot start the API: {error}"))?;
 
         // The standard library keys its hash maps with the kernel's randomness; this borrows some.
         let seed = RandomState::new().hash_one(std::process::id());
@@ -330,7 +332,9 @@ impl Reactor {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => match error.raw_os_error() {
                         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                            warn!("cannot accept connections for now: {error}; raise the limit on open files");
+                            warn!(
+                                "cannot accept connections for now: {error}; raise the limit on open files"
+                            );
                             self.accept_paused_until = self.clock.now().plus_ms(ACCEPT_PAUSE_MS);
                             return false;
                         }
@@ -565,7 +569,9 @@ impl Reactor {
     /// Exchanges with the kernel what there is to exchange; returns whether there is more.
     fn drive_netlink(&mut self) -> bool {
         let now = self.clock.now();
-        let (Some(socket), Some((fib, rib))) = (&mut self.netlink, self.speaker.kernel()) else { return false };
+        let (Some(socket), Some((fib, rib))) = (&mut self.netlink, self.speaker.kernel()) else {
+            return false;
+        };
         match socket.drive(fib, now, &|family, dest| rib.prefix(family, dest)) {
             Ok(more) => more,
             Err(error) => {

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 use log::warn;
 
+use super::Speaker;
 use super::conn::{Accepted, Action, Refusal, SocketOptions};
 use super::peer::{Findings, Origin, Peer};
 use super::restart::InitialSync;
-use super::Speaker;
 use crate::config::{AsnMatch, DynamicPeerConfig, NetworkConfig, PeerConfig, Secret};
 use crate::export::GroupKey;
 use crate::policy::Policy;
@@ -130,7 +130,9 @@ impl Speaker {
         let options = SocketOptions::of(&peer.settings, peer.expects_internal());
         let slot = peer.session.handle_accepted(now);
         let mut conn = None;
-        while let Some(output) = self.peers[id.index()].as_deref_mut().and_then(|peer| peer.session.poll_output()) {
+        while let Some(output) =
+            self.peers[id.index()].as_deref_mut().and_then(|peer| peer.session.poll_output())
+        {
             // What the new connection replaces is closed first; then comes our OPEN, which needs a place to go.
             if let (Some(slot), None, Output::Send(to, _)) = (slot, conn, &output)
                 && slot == *to
@@ -262,7 +264,10 @@ fn unspecified(prefix: Prefix) -> IpAddr {
 impl Speaker {
     /// Every peer.
     pub(crate) fn peer_ids(&self) -> Vec<PeerId> {
-        (1..self.peers.len()).filter(|index| self.peers[*index].is_some()).map(|index| PeerId(index as u32)).collect()
+        (1..self.peers.len())
+            .filter(|index| self.peers[*index].is_some())
+            .map(|index| PeerId(index as u32))
+            .collect()
     }
 
     /// The peer with this address.
@@ -366,7 +371,9 @@ impl Speaker {
 
     /// Sends a peer the whole table anew, as the export policy of now has it.
     pub(crate) fn soft_reset_out(&mut self, id: PeerId) {
-        let Some(import) = self.peers[id.index()].as_ref().and_then(|peer| peer.import.as_deref()) else { return };
+        let Some(import) = self.peers[id.index()].as_ref().and_then(|peer| peer.import.as_deref()) else {
+            return;
+        };
         for family in import.families.iter() {
             self.export.refresh(id, family, false);
         }

@@ -154,9 +154,15 @@ impl Speaker {
         accepted
     }
 
-    fn unusable(&self, import: &Import, attributes: &PathAttributes<'_>, next_hop: NextHop) -> Option<Unusable> {
+    fn unusable(
+        &self,
+        import: &Import,
+        attributes: &PathAttributes<'_>,
+        next_hop: NextHop,
+    ) -> Option<Unusable> {
         let own_asn = self.config.speaker.asn;
-        let seen = attributes.as_path().asns().filter(|asn| *asn == own_asn || *asn == import.local_asn).count();
+        let seen =
+            attributes.as_path().asns().filter(|asn| *asn == own_asn || *asn == import.local_asn).count();
         if seen > usize::from(import.allow_own_asn) {
             return Some(Unusable::AsLoop);
         }
@@ -203,7 +209,9 @@ impl Speaker {
     /// Holds what a peer has announced against its limit (RFC 4271 §6.7, RFC 4486 §4).
     pub(super) fn check_prefix_limit(&mut self, now: Time, id: PeerId) {
         let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
-        let (Some(limit), Some(import)) = (peer.settings.prefix_limit, peer.import.as_deref()) else { return };
+        let (Some(limit), Some(import)) = (peer.settings.prefix_limit, peer.import.as_deref()) else {
+            return;
+        };
         for family in import.families.iter() {
             let count = self.rib.path_count(id, family);
             if count > limit.max && !limit.warning_only {

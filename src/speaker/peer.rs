@@ -168,7 +168,9 @@ impl Speaker {
     }
 
     pub(super) fn send(&mut self, id: PeerId, slot: Slot, bytes: &[u8]) {
-        let Some(conn) = self.peers[id.index()].as_ref().and_then(|peer| peer.conns[slot.index()]) else { return };
+        let Some(conn) = self.peers[id.index()].as_ref().and_then(|peer| peer.conns[slot.index()]) else {
+            return;
+        };
         if let Some(state) = self.conns.get_mut(conn) {
             state.out.extend_from_slice(bytes);
             self.conns.mark_dirty(conn);
@@ -266,8 +268,12 @@ impl Speaker {
             allow_own_asn: peer.settings.allow_own_asn,
             local_address: local.ip(),
         };
-        let info =
-            PeerInfo { kind, router_id: negotiated.router_id, address: peer.address, asn: negotiated.peer_asn };
+        let info = PeerInfo {
+            kind,
+            router_id: negotiated.router_id,
+            address: peer.address,
+            asn: negotiated.peer_asn,
+        };
         let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
         peer.import = Some(Box::new(import));
         peer.end_of_rib = FamilySet::EMPTY;
@@ -378,9 +384,9 @@ impl Speaker {
             }
             if on_link {
                 let subnets = addresses.iter().filter_map(|(address, len)| Prefix::of(*address, *len));
-                rule.connected = subnets
-                    .filter(|subnet| subnet.family() == family)
-                    .find(|subnet| subnet.family() != Prefix::host(peer.address).family() || subnet.contains(peer.address));
+                rule.connected = subnets.filter(|subnet| subnet.family() == family).find(|subnet| {
+                    subnet.family() != Prefix::host(peer.address).family() || subnet.contains(peer.address)
+                });
             }
         }
         if !on_link {

@@ -49,7 +49,9 @@ impl Speaker {
             Change::DomainAdded(domain) => {
                 said.push(format!("domain {}: restart the daemon to add it", domain.name));
             }
-            Change::DomainRemoved(name) => said.push(format!("domain {name}: restart the daemon to remove it")),
+            Change::DomainRemoved(name) => {
+                said.push(format!("domain {name}: restart the daemon to remove it"))
+            }
             Change::DomainChanged { from, to } => {
                 self.rib.set_options(decision_options(&self.config));
                 let same_kernel = (from.table, from.install, from.metric, from.resolve_next_hops)

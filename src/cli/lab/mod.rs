@@ -87,7 +87,8 @@ struct Lab {
 impl Lab {
     fn new() -> Result<Lab, String> {
         let directory = std::env::temp_dir().join(format!("kulan-lab-{}", std::process::id()));
-        fs::create_dir_all(&directory).map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
+        fs::create_dir_all(&directory)
+            .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
         Ok(Lab { hosts: Vec::new(), directory, steps: Vec::new() })
     }
 
@@ -140,9 +141,9 @@ impl Lab {
                  addr add 192.168.{net}.2/24 dev {node_link}\nlink set {node_link} up",
                 router.netns.path()
             ))?;
-            router.netns.ip(&format!(
-                "addr add 192.168.{net}.1/24 dev {router_link}\nlink set {router_link} up"
-            ))?;
+            router
+                .netns
+                .ip(&format!("addr add 192.168.{net}.1/24 dev {router_link}\nlink set {router_link} up"))?;
         }
         for (node, pod) in NODES.into_iter().zip(FIRST_POD) {
             self.hosts[node].netns.ip(&format!("addr add {pod}/32 dev lo"))?;
@@ -179,7 +180,7 @@ impl Lab {
             };
             text += &format!(
                 "\n[[peer]]\naddress = \"192.168.{net}.{end}\"\nasn = {}\ndescription = \"{}\"\n\
-                 hold_time_s = 9\ngraceful_restart = {{ enabled = false }}\nimport = \"accept\"\nexport = \"accept\"\n",
+                 hold_time_s = 9\nimport = \"accept\"\nexport = \"accept\"\n",
                 self.hosts[other].asn, self.hosts[other].name
             );
         }

@@ -42,7 +42,8 @@ fn echo_request(id: u16, sequence: u16) -> [u8; 8] {
 
 /// The Internet checksum (RFC 1071) of an even number of bytes.
 fn checksum(packet: &[u8]) -> u16 {
-    let mut sum: u32 = packet.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let mut sum: u32 =
+        packet.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
