@@ -405,8 +405,8 @@ impl Fib {
                 KernelState::Failed { errno, text: text.to_owned() }
             }
             Standing::Clean if !in_kernel() => KernelState::Unresolved,
-            Standing::Clean if self.lost.get(prefix).is_some() => KernelState::Missing,
             Standing::Clean => match self.discrepancies.get(&place) {
+                None if self.lost.get(prefix).is_some() => KernelState::Missing,
                 None => KernelState::Installed,
                 Some(Discrepancy::Missing) => KernelState::Missing,
                 Some(Discrepancy::Differs) => KernelState::Differs,
@@ -456,3 +456,6 @@ impl Fib {
         of_link.map(|address| (address.addr, address.length)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -430,7 +430,7 @@ impl ObjectView {
     }
 }
 
-fn begin(out: &mut Vec<u8>, kind: u16, flags: u16, seq: u32, fixed: &[u8]) -> usize {
+pub(super) fn begin(out: &mut Vec<u8>, kind: u16, flags: u16, seq: u32, fixed: &[u8]) -> usize {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&kind.to_ne_bytes());
@@ -441,14 +441,14 @@ fn begin(out: &mut Vec<u8>, kind: u16, flags: u16, seq: u32, fixed: &[u8]) -> us
     start
 }
 
-fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.extend_from_slice(&(4 + value.len() as u16).to_ne_bytes());
     out.extend_from_slice(&kind.to_ne_bytes());
     out.extend_from_slice(value);
     out.resize(align(out.len()), 0);
 }
 
-fn end(out: &mut [u8], start: usize) {
+pub(super) fn end(out: &mut [u8], start: usize) {
     let length = (out.len() - start) as u32;
     out[start..start + 4].copy_from_slice(&length.to_ne_bytes());
 }
@@ -605,3 +605,6 @@ fn small_attribute(message: &mut [u8; 72], at: usize, kind: u16, value: [u8; 4])
     message[at + 4..at + 8].copy_from_slice(&value);
     at + 8
 }
+
+#[cfg(test)]
+mod tests;

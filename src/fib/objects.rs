@@ -1,9 +1,14 @@
 //! Next-hop objects: the ways out that routes share.
 //!
-//! Each distinct set of BGP next hops that some route wants is one kernel group, whose members are one
-//! object for each (gateway, link). A route names its group's id and nothing else, so a gateway that
-//! changes is one replaced group, however many routes use it; and a link that goes down is handled by the
-//! kernel itself, which takes the link's objects out of all groups at once.
+//! Each distinct set of BGP next hops that some route wants has one object, and a route names its id and
+//! nothing else: a gateway that changes is one replaced object, however many routes use it. With one way
+//! out the object is that way. With several it is a group, whose members are objects of their own, one
+//! for each (gateway, link), shared by all groups; when a link goes down the kernel itself takes its
+//! objects out of all groups at once.
+//!
+//! The kernel does not turn a single object into a group. A set that needs it gets another id, and its
+//! routes are written again; a set that has become a group stays one, so that a link that comes and goes
+//! does not cost that each time.
 //!
 //! The state is kept as a comparison: `kernel` is what the kernel is believed to hold, a leg or a set is
 //! what should be there, and work is wherever the two differ.
@@ -40,7 +45,10 @@ pub const fn id_slot(table: u32) -> u32 {
 struct LegObject {
     leg: Leg,
     id: u32,
+    /// The groups that should have it.
     refs: u32,
+    /// Those of them that resolve now.
+    live: u32,
     /// The kernel has had it under this id, so the id is ours to replace.
     written: bool,
     queued: bool,
@@ -53,8 +61,11 @@ struct Set {
     refs: u32,
     /// 0 until it is first written.
     id: u32,
-    /// (leg slot, weight), by ascending slot: the last resolution that was not empty.
-    legs: SmallVec<[(u32, u16); 2]>,
+    /// The last resolution that was not empty: each way with its weight.
+    ways: SmallVec<[(Leg, u16); 2]>,
+    /// The slots of the ways' own objects, if this is a group.
+    legs: SmallVec<[u32; 2]>,
+    is_group: bool,
     resolved: bool,
     written: bool,
     queued: bool,
@@ -87,7 +98,10 @@ pub struct ObjectTable {
     kernel: Objects,
     /// Ours of an earlier run, not in use again yet.
     left: BTreeSet<u32>,
-    left_by_object: HashMap<Object, u32, FixedState>,
+    left_sets: HashMap<Object, u32, FixedState>,
+    left_legs: HashMap<Object, u32, FixedState>,
+    /// Objects of sets that have another one now; removed when their routes have been written again.
+    retired: Vec<u32>,
     owners: HashMap<u32, Owner, FixedState>,
     legs: Vec<LegObject>,
     legs_free: Vec<u32>,
@@ -117,7 +131,9 @@ impl ObjectTable {
             next_id: 0,
             kernel: Objects::default(),
             left: BTreeSet::new(),
-            left_by_object: HashMap::default(),
+            left_sets: HashMap::default(),
+            left_legs: HashMap::default(),
+            retired: Vec::new(),
             owners: HashMap::default(),
             legs: Vec::new(),
             legs_free: Vec::new(),
@@ -170,7 +186,9 @@ impl ObjectTable {
             hops: key.clone(),
             refs: 0,
             id: 0,
+            ways: SmallVec::new(),
             legs: SmallVec::new(),
+            is_group: false,
             resolved: false,
             written: false,
             queued: false,
@@ -248,7 +266,7 @@ impl ObjectTable {
 
     /// The legs of a set.
     pub fn legs_of(&self, set: u32) -> impl Iterator<Item = Leg> {
-        self.sets[set as usize].legs.iter().map(|(leg, _)| self.legs[*leg as usize].leg)
+        self.sets[set as usize].ways.iter().map(|(leg, _)| *leg)
     }
 
     /// Sets whose group the kernel has and may not have had before: routes can use them.
@@ -296,18 +314,50 @@ impl ObjectTable {
         }
         // Without a way, what is in the kernel stays until the decision process has chosen anew: a next
         // hop that is resolvable again a moment later costs nothing that way.
-        self.sets[slot as usize].resolved = !ways.is_empty();
+        self.set_resolved(slot, false);
         if ways.is_empty() {
             return;
         }
-        let mut legs: SmallVec<[(u32, u16); 2]> =
-            ways.into_iter().map(|(leg, weight)| (self.hold_leg(leg), weight)).collect();
-        legs.sort_unstable();
-        let before = std::mem::replace(&mut self.sets[slot as usize].legs, legs);
-        for (leg, _) in before {
+        let set = &self.sets[slot as usize];
+        let is_group = set.is_group || set.hops.len() > 1 || ways.len() > 1;
+        let legs = match is_group {
+            true => ways.iter().map(|(leg, _)| self.hold_leg(*leg)).collect(),
+            false => SmallVec::new(),
+        };
+        let set = &mut self.sets[slot as usize];
+        set.ways = ways;
+        let before = std::mem::replace(&mut set.legs, legs);
+        if is_group != set.is_group {
+            set.is_group = true;
+            if self.owners.remove(&set.id).is_some() {
+                self.retired.push(set.id);
+            }
+            set.lost |= set.written;
+            (set.id, set.written) = (0, false);
+        }
+        for leg in before {
             self.drop_leg(leg);
         }
+        self.set_resolved(slot, true);
         self.queue_set(slot);
+    }
+
+    fn set_resolved(&mut self, slot: u32, resolved: bool) {
+        let set = &mut self.sets[slot as usize];
+        if set.resolved == resolved {
+            return;
+        }
+        set.resolved = resolved;
+        for leg in set.legs.clone() {
+            let object = &mut self.legs[leg as usize];
+            match resolved {
+                true => object.live += 1,
+                false => object.live -= 1,
+            }
+            if resolved && !self.kernel.contains_key(&object.id) {
+                self.queue_leg(leg);
+            }
+        }
     }
 
     fn hold_leg(&mut self, leg: Leg) -> u32 {
@@ -315,8 +365,10 @@ impl ObjectTable {
             self.legs[slot as usize].refs += 1;
             return slot;
         }
-        let (id, written) = self.adopt_or_free_id(&Object::Single(leg.into()));
-        let object = LegObject { leg, id, refs: 1, written, queued: false };
+        let object = Object::Single(leg.into());
+        let left = self.left_legs.remove(&object).filter(|id| self.left.remove(id));
+        let (id, written) = left.map_or_else(|| (self.free_id(), false), |id| (id, true));
+        let object = LegObject { leg, id, refs: 1, live: 0, written, queued: false };
         let slot = match self.legs_free.pop() {
             Some(slot) => {
                 self.legs[slot as usize] = object;
@@ -329,7 +381,6 @@ impl ObjectTable {
         };
         self.legs_by_way.insert(leg, slot);
         self.owners.insert(id, Owner::Leg(slot));
-        self.queue_leg(slot);
         slot
     }
 
@@ -338,14 +389,6 @@ impl ObjectTable {
         *refs -= 1;
         if *refs == 0 {
             self.idle_legs.push(slot);
-        }
-    }
-
-    /// The id of an object that an earlier run left with this content, and true; or a free one.
-    fn adopt_or_free_id(&mut self, object: &Object) -> (u32, bool) {
-        match self.left_by_object.remove(object) {
-            Some(id) if self.left.remove(&id) => (id, true),
-            _ => (self.free_id(), false),
         }
     }
 
@@ -389,7 +432,7 @@ impl ObjectTable {
                 let leg = &mut self.legs[slot as usize];
                 leg.queued = false;
                 let object = Object::Single(leg.leg.into());
-                if leg.refs > 0 && self.kernel.get(&leg.id) != Some(&object) {
+                if leg.live > 0 && self.kernel.get(&leg.id) != Some(&object) {
                     let flags = flags(leg.written);
                     return Some(ObjectWrite { id: leg.id, flags, object });
                 }
@@ -402,20 +445,24 @@ impl ObjectTable {
             if set.free || set.refs == 0 || !set.resolved {
                 continue;
             }
-            // A leg that the kernel would not take is on its way to be left out.
-            let mut members: Members = set
-                .legs
-                .iter()
-                .map(|(leg, weight)| (self.legs[*leg as usize].id, *weight))
-                .filter(|(id, _)| self.kernel.contains_key(id))
-                .collect();
-            if members.is_empty() {
-                continue;
-            }
-            members.sort_unstable();
-            let object = Object::Group(members);
+            let object = match set.is_group {
+                false => Object::Single(set.ways[0].0.into()),
+                true => {
+                    // A leg that the kernel would not take is on its way to be left out.
+                    let weights = set.ways.iter().map(|(_, weight)| *weight);
+                    let ids = set.legs.iter().map(|leg| self.legs[*leg as usize].id);
+                    let mut members: Members =
+                        ids.zip(weights).filter(|(id, _)| self.kernel.contains_key(id)).collect();
+                    members.sort_unstable();
+                    if members.is_empty() {
+                        continue;
+                    }
+                    Object::Group(members)
+                }
+            };
             if set.id == 0 {
-                let (id, written) = self.adopt_or_free_id(&object);
+                let left = self.left_sets.remove(&object).filter(|id| self.left.remove(id));
+                let (id, written) = left.map_or_else(|| (self.free_id(), false), |id| (id, true));
                 self.owners.insert(id, Owner::Set(slot));
                 let set = &mut self.sets[slot as usize];
                 (set.id, set.written) = (id, written);
@@ -475,7 +522,7 @@ impl ObjectTable {
     /// Everything that may differ is looked at again.
     pub fn requeue_all(&mut self) {
         for slot in 0..self.legs.len() as u32 {
-            if self.legs[slot as usize].refs > 0 {
+            if self.legs[slot as usize].live > 0 {
                 self.queue_leg(slot);
             }
         }
@@ -492,17 +539,20 @@ impl ObjectTable {
     /// groups before their members. Only when no write of an object or a route is under way. With `left`
     /// also those of an earlier run that are not in use again.
     pub fn collect(&mut self, hops: &mut Hops, left: bool, out: &mut VecDeque<u32>) {
+        out.extend(self.retired.drain(..).filter(|id| self.kernel.contains_key(id)));
         for slot in std::mem::take(&mut self.idle) {
-            let set = &mut self.sets[slot as usize];
+            let set = &self.sets[slot as usize];
             if set.free || set.refs > 0 {
                 continue;
             }
+            self.set_resolved(slot, false);
+            let set = &mut self.sets[slot as usize];
             set.free = true;
             let (id, set_hops, legs) = (set.id, std::mem::take(&mut set.hops), std::mem::take(&mut set.legs));
             self.sets_free.push(slot);
             self.sets_by_hops.remove(&set_hops);
             set_hops.iter().for_each(|hop| hops.drop_hold(*hop));
-            legs.iter().for_each(|(leg, _)| self.drop_leg(*leg));
+            legs.iter().for_each(|leg| self.drop_leg(*leg));
             if self.owners.remove(&id).is_some() && self.kernel.contains_key(&id) {
                 out.push_back(id);
             }
@@ -519,7 +569,8 @@ impl ObjectTable {
             }
         }
         if left {
-            self.left_by_object.clear();
+            self.left_sets.clear();
+            self.left_legs.clear();
             let mut ids: Vec<u32> = std::mem::take(&mut self.left).into_iter().collect();
             ids.sort_by_key(|id| matches!(self.kernel.get(id), Some(Object::Single(_))));
             out.extend(ids);
@@ -528,7 +579,10 @@ impl ObjectTable {
 
     /// Whether [`ObjectTable::collect`] may find something.
     pub fn may_collect(&self, left: bool) -> bool {
-        !self.idle.is_empty() || !self.idle_legs.is_empty() || (left && !self.left.is_empty())
+        !self.retired.is_empty()
+            || !self.idle.is_empty()
+            || !self.idle_legs.is_empty()
+            || (left && !self.left.is_empty())
     }
 
     /// The kernel no longer has an object: we removed it, or somebody else did. Groups lose the member,
@@ -609,7 +663,20 @@ impl ObjectTable {
     /// The dump is complete: the kernel holds this and nothing else.
     pub fn end_read(&mut self) {
         let Some((fresh, left)) = self.fresh.take() else { return };
-        self.left_by_object = left.iter().filter_map(|id| Some((fresh.get(id)?.clone(), *id))).collect();
+        let groups = left.iter().filter_map(|id| match fresh.get(id) {
+            Some(Object::Group(members)) => Some(members),
+            _ => None,
+        });
+        let members: BTreeSet<u32> = groups.flatten().map(|(member, _)| *member).collect();
+        self.left_sets.clear();
+        self.left_legs.clear();
+        for id in &left {
+            if let Some(object) = fresh.get(id) {
+                let index = if members.contains(id) { &mut self.left_legs } else { &mut self.left_sets };
+                index.insert(object.clone(), *id);
+            }
+        }
+        self.retired.clear();
         self.left = left;
         self.kernel = fresh;
         for set in &mut self.sets {

@@ -104,20 +104,18 @@ impl Fib {
         if let Some(flight) = &self.flight {
             return Some(flight.sent.plus_s(SILENCE_MAX_S));
         }
+        if let Some(at) = self.reading_timeout() {
+            return Some(at);
+        }
         if self.compare.is_some() || self.audit_wanted.is_some() || self.hops.is_dirty() {
-            return Some(self.reading_timeout().unwrap_or(Time(0)));
+            return Some(Time(0));
         }
-        let mut at = self.reading_timeout();
-        let mut sooner = |time: Option<Time>| at = at.into_iter().chain(time).min();
-        sooner(self.stale_until);
-        sooner(self.hops.poll_timeout());
+        let mut writes = None;
         if self.options.install {
-            sooner(self.routes.poll_timeout());
-            if self.has_writes() {
-                sooner(Some(self.pause_until.unwrap_or(Time(0))));
-            }
+            writes = if self.has_writes() { Some(Time(0)) } else { self.routes.poll_timeout() };
+            writes = writes.max(writes.and(self.pause_until));
         }
-        at
+        [self.stale_until, self.hops.poll_timeout(), writes].into_iter().flatten().min()
     }
 
     fn has_writes(&self) -> bool {
@@ -268,7 +266,7 @@ impl Fib {
         }
     }
 
-    fn depart(&mut self, now: Time, operations: Vec<Operation>, out: &mut Vec<u8>) -> bool {
+    fn depart(&mut self, now: Time, operations: Vec<Operation>, out: &mut [u8]) -> bool {
         if operations.is_empty() {
             return false;
         }
