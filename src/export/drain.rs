@@ -510,7 +510,7 @@ impl Group {
             let telling = Telling { key: &self.key, policy: &self.policy, rib: round.rib };
             round.batch.encode(&telling, member.backlog.bytes_mut());
             if catch_up.pending.is_empty() {
-                if catch_up.end == End::EndOfRib && round.hold_end_of_rib {
+                if catch_up.end == End::Rib && round.hold_end_of_rib {
                     member.owed_end_of_rib = true;
                     self.owed.push(slot);
                 } else {
@@ -538,7 +538,7 @@ impl Group {
 fn encode_end(end: End, family: Family, out: &mut Vec<u8>) {
     match end {
         End::Nothing => {}
-        End::EndOfRib => encode_end_of_rib(family, out),
-        End::EndOfRefresh => RouteRefresh::new(family, RefreshKind::End).encode(out),
+        End::Rib => encode_end_of_rib(family, out),
+        End::Refresh => RouteRefresh::new(family, RefreshKind::End).encode(out),
     }
 }

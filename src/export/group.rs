@@ -57,9 +57,9 @@ impl WalkKind {
     /// The message that ends the walk.
     pub fn end(self) -> End {
         match self {
-            WalkKind::Initial | WalkKind::OwedEnd => End::EndOfRib,
+            WalkKind::Initial | WalkKind::OwedEnd => End::Rib,
             WalkKind::Refresh => End::Nothing,
-            WalkKind::EnhancedRefresh => End::EndOfRefresh,
+            WalkKind::EnhancedRefresh => End::Refresh,
         }
     }
 }
@@ -298,7 +298,7 @@ impl Group {
             }
         }
         if std::mem::take(&mut member.owed_end_of_rib) {
-            catch_up.end = End::EndOfRib;
+            catch_up.end = End::Rib;
             self.owed.retain(|other| *other != slot);
         }
         if matches!(member.phase, Phase::Main) {

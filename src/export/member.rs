@@ -42,9 +42,9 @@ pub(super) enum End {
     #[default]
     Nothing,
     /// End-of-RIB (RFC 4724 §2).
-    EndOfRib,
+    Rib,
     /// EoRR (RFC 7313 §4).
-    EndOfRefresh,
+    Refresh,
 }
 
 impl CatchUp {

@@ -173,10 +173,11 @@ impl UpdateGroups {
         // Others may have waited for it.
         let empty = group.len() == 0;
         self.wants_drain = true;
-        if empty && let Some(group) = self.groups[seat.group.index()].take() {
-            if self.by_key.get(&group.key) == Some(&seat.group) {
-                self.by_key.remove(&group.key);
-            }
+        if empty
+            && let Some(group) = self.groups[seat.group.index()].take()
+            && self.by_key.get(&group.key) == Some(&seat.group)
+        {
+            self.by_key.remove(&group.key);
         }
         member
     }
