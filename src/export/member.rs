@@ -31,20 +31,9 @@ pub(super) struct CatchUp {
     pub next: u32,
     /// Whether its socket took no more when it left the ring: nothing is encoded until it asks.
     pub parked: bool,
-    /// What stands at the end.
-    pub end: End,
-}
-
-/// The message that ends a telling of the whole table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum End {
-    /// None.
-    #[default]
-    Nothing,
-    /// End-of-RIB (RFC 4724 §2).
-    Rib,
-    /// EoRR (RFC 7313 §4).
-    Refresh,
+    /// What stands at the end; both may be due.
+    pub owes_end_of_rib: bool,
+    pub owes_end_of_refresh: bool,
 }
 
 impl CatchUp {

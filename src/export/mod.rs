@@ -287,7 +287,7 @@ impl UpdateGroups {
         self.wants_drain = false;
         let mut more = false;
         for group in self.groups.iter_mut().flatten() {
-            let head = group.ring.head();
+            let (head, caught_up) = (group.ring.head(), !group.catching_up.is_empty());
             let mut round = Round {
                 rib,
                 seats: &self.seats,
@@ -298,15 +298,24 @@ impl UpdateGroups {
                 hold_end_of_rib: self.hold_end_of_rib[group.key.family.index()],
             };
             more |= group.drain(&mut round);
-            if group.ring.head() != head || !group.catching_up.is_empty() {
-                for (slot, member) in group.members.iter_mut().enumerate() {
-                    let Some(member) = member else { continue };
-                    let seats = self.seats.entry(member.peer);
-                    if !seats.ready && member.has_data(&group.ring, slot as u16) {
-                        seats.ready = true;
-                        self.ready.push_back(member.peer);
-                    }
+            if group.ring.head() == head && !caught_up {
+                continue;
+            }
+            let mut anyone = false;
+            for (slot, member) in group.members.iter_mut().enumerate() {
+                let Some(member) = member else { continue };
+                if !member.has_data(&group.ring, slot as u16) {
+                    continue;
                 }
+                anyone = true;
+                let seats = self.seats.entry(member.peer);
+                if !std::mem::replace(&mut seats.ready, true) {
+                    self.ready.push_back(member.peer);
+                }
+            }
+            if !anyone {
+                // All of it was for members that have left, or come from whom it would go to.
+                group.trim();
             }
         }
         self.wants_drain |= more;
