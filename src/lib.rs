@@ -5,6 +5,7 @@
 //! and chooses, [`export`] tells peers, [`fib`] tells the kernel. [`speaker`] composes them;
 //! [`reactor`] is the only room with a clock and system calls. `docs/architecture.md` draws the map.
 
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod export;

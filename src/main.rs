@@ -1,3 +1,7 @@
 //! The `kulan` binary: the daemon and its command line in one.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kulan::cli::main(|_config, _path| Err("the loop has not been built yet".into()))
+}

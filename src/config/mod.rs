@@ -3,14 +3,19 @@
 //! Groups are already merged into the peers that name them, files are already read, defaults are already
 //! in place. `config::load` makes a [`Config`] from text; two of them can be compared.
 
-mod diff;
+pub mod diff;
 mod error;
+mod keys;
 mod load;
+mod peers;
+mod policies;
+mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-pub use diff::{Change, Effect, PeerKey, diff};
 pub use error::{ConfigError, ConfigErrors};
 pub use load::{load, parse};
 
@@ -20,6 +25,10 @@ use crate::types::{FamilySet, Prefix, RouterId};
 
 /// Where the daemon and the command line look for the configuration unless told otherwise.
 pub const DEFAULT_PATH: &str = "/etc/kulan/kulan.toml";
+/// Where the gRPC services listen, and where the command line looks for them, unless told otherwise.
+pub const SOCKET_DEFAULT: &str = "/run/kulan/kulan.sock";
+/// BGP's port (RFC 4271 §8.2.1).
+pub const PORT_DEFAULT: u16 = 179;
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]

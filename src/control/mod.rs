@@ -1,14 +1,21 @@
 //! The second thread: it serves people and programs, so that the loop does not have to.
 //!
-//! gRPC on Unix sockets and on TCP, with two services: GoBGP's `apipb.GobgpApi` , so that the
-//! `gobgp` command of the field works against kulan, and kulan's own `kulan.v1.Kulan` . HTTP
-//! for metrics and health . The thread runs tokio and owns no routing state: everything it
+//! gRPC on Unix sockets and on TCP, with two services: GoBGP's `apipb.GobgpApi` (`gobgp`), so that the
+//! `gobgp` command of the field works against kulan, and kulan's own `kulan.v1.Kulan` (`kulan`). HTTP
+//! for metrics and health (`http`). The thread runs tokio and owns no routing state: everything it
 //! knows it asks of the loop, in the words of [`message`], over a bounded channel and a waker. It never
 //! makes the loop wait: at most [`message::REQUESTS_MAX`] requests are under way, large answers come in
 //! pages, and watchers that are too slow lose events.
 
+mod answers;
+mod attributes;
+mod convert;
+mod gobgp;
+mod http;
+mod kulan;
 mod listen;
 pub mod message;
+mod watch;
 
 use std::io;
 use std::sync::Arc;
@@ -111,7 +118,33 @@ impl Drop for Control {
 }
 
 async fn serve(listeners: listen::Listeners, speaker: Speaker) -> Result<(), Box<dyn std::error::Error>> {
-    let _ = (listeners.unix, listeners.tcp, listeners.http, speaker);
+    let mut servers = tokio::task::JoinSet::new();
+    let grpc = || {
+        tonic::transport::Server::builder()
+            .add_service(gobgp::service(speaker.clone()))
+            .add_service(kulan::service(speaker.clone()))
+    };
+    for listener in listeners.unix {
+        let incoming =
+            tokio_stream::wrappers::UnixListenerStream::new(tokio::net::UnixListener::from_std(listener)?);
+        let server = grpc().serve_with_incoming(incoming);
+        servers.spawn(async move { server.await.map_err(|error| error.to_string()) });
+    }
+    for listener in listeners.tcp {
+        let incoming =
+            tonic::transport::server::TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?)
+                .with_nodelay(Some(true));
+        let server = grpc().serve_with_incoming(incoming);
+        servers.spawn(async move { server.await.map_err(|error| error.to_string()) });
+    }
+    if let Some(listener) = listeners.http {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let routes = http::routes(speaker.clone());
+        servers.spawn(async move { axum::serve(listener, routes).await.map_err(|error| error.to_string()) });
+    }
+    while let Some(ended) = servers.join_next().await {
+        ended??;
+    }
     // Nothing to serve: wait to be stopped.
     std::future::pending().await
 }
@@ -174,4 +207,16 @@ impl Speaker {
     async fn peers(&self, query: PeersQuery) -> Result<Page<PeerStatus, u32>, AskError> {
         self.ask(|reply| Request::ListPeers(query, reply)).await
     }
+}
+
+/// The memory of the process that is resident, in bytes; 0 if the kernel does not say.
+fn resident_bytes() -> u64 {
+    // statm counts pages: all, resident, and so on (proc(5)).
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok())
+        .unwrap_or(0);
+    // SAFETY: sysconf has no preconditions.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages * u64::try_from(page_bytes).unwrap_or(0)
 }

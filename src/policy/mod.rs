@@ -10,15 +10,22 @@
 //!
 //! The well-known communities of RFC 1997 are not policy here: export honours them whatever a policy says.
 
+mod as_path;
+mod compile;
+mod edit;
+mod evaluate;
 mod model;
 mod pattern;
+mod prefix_table;
 
 use std::net::IpAddr;
 use std::rc::Rc;
 
+pub use as_path::AsPathPattern;
+pub use compile::PolicyError;
 pub use model::{
-    CommunityEdit, Match, NamedSet, NextHopAction, NumberEdit, Origin, PolicyDefinition, PolicyModel,
-    PolicyRef, PrefixRange, Prepend, Range, Removal, Rule, Set, Then, Verdict,
+    CommunityEdit, Match, NamedSet, NextHopAction, NumberEdit, PolicyDefinition, PolicyModel, PolicyRef,
+    PrefixRange, Prepend, Range, Removal, Rule, Set, Then, Verdict,
 };
 pub use pattern::{CommunityPattern, ExtCommunityPattern, LargeCommunityPattern, community_name};
 
@@ -69,18 +76,19 @@ pub struct Evaluation {
 #[derive(Clone, Debug)]
 pub struct Policy {
     name: String,
+    rules: Vec<evaluate::CompiledRule>,
     default: Verdict,
 }
 
 impl Policy {
     /// The policy that lets everything through as it is.
     pub fn accept() -> Policy {
-        Policy { name: "accept".to_string(), default: Verdict::Accept }
+        Policy { name: "accept".to_string(), rules: Vec::new(), default: Verdict::Accept }
     }
 
     /// The policy that lets nothing through.
     pub fn reject() -> Policy {
-        Policy { name: "reject".to_string(), default: Verdict::Reject }
+        Policy { name: "reject".to_string(), rules: Vec::new(), default: Verdict::Reject }
     }
 
     /// The name that it was given.
@@ -90,13 +98,7 @@ impl Policy {
 
     /// The one verdict of a policy that has no rules.
     pub fn constant(&self) -> Option<Verdict> {
-        Some(self.default)
-    }
-
-    /// Says what becomes of a route with the canonical attributes `attrs`. If the result is `modified`, the
-    /// new canonical block is in `out`, whose old content is gone.
-    pub fn evaluate(&self, _route: &RouteContext, _attrs: &[u8], _out: &mut Vec<u8>) -> Evaluation {
-        Evaluation { verdict: self.default, modified: false, next_hop: None, used_prefix: false }
+        self.rules.is_empty().then_some(self.default)
     }
 }
 
@@ -109,14 +111,8 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Compiles a model. Every fault is reported, not only the first.
-    pub fn compile(model: &PolicyModel) -> Result<Policies, Vec<PolicyError>> {
-        let named = model
-            .policies
-            .iter()
-            .map(|policy| Rc::new(Policy { name: policy.name.clone(), default: policy.default }))
-            .collect();
-        Ok(Policies { named, accept: Rc::new(Policy::accept()), reject: Rc::new(Policy::reject()) })
+    fn with(named: Vec<Rc<Policy>>) -> Policies {
+        Policies { named, accept: Rc::new(Policy::accept()), reject: Rc::new(Policy::reject()) }
     }
 
     /// The policy of that name.
@@ -136,13 +132,4 @@ impl Policies {
             PolicyRef::Named(name) => self.get(name),
         }
     }
-}
-
-/// A fault in a model: where, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyError {
-    /// The policy, and the rule by its position from 0, where the fault lies; nothing for faults in sets.
-    pub policy: Option<(String, usize)>,
-    /// The fault and its remedy.
-    pub message: String,
 }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use super::pattern::{CommunityPattern, ExtCommunityPattern, LargeCommunityPattern};
 use crate::types::{Family, Prefix};
+use crate::wire::attrs::Origin;
 
 /// Every set and every policy of a configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +25,49 @@ pub struct PolicyModel {
     pub as_path_sets: Vec<NamedSet<String>>,
     /// `[[policy]]`.
     pub policies: Vec<PolicyDefinition>,
+}
+
+impl PolicyModel {
+    /// Whether the policy of that name says the same in both models, the sets that it uses included.
+    pub fn has_same_policy(&self, other: &PolicyModel, name: &str) -> bool {
+        let find = |model: &PolicyModel| model.policies.iter().position(|policy| policy.name == name);
+        match (find(self), find(other)) {
+            (Some(a), Some(b)) => {
+                let (a, b) = (&self.policies[a], &other.policies[b]);
+                a == b && a.rules.iter().all(|rule| self.has_same_sets(other, rule))
+            }
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    fn has_same_sets(&self, other: &PolicyModel, rule: &Rule) -> bool {
+        let (matches, set) = (&rule.matches, &rule.set);
+        same(&self.prefix_sets, &other.prefix_sets, &matches.prefix_set)
+            && same(&self.as_path_sets, &other.as_path_sets, &matches.as_path_set)
+            && same(&self.community_sets, &other.community_sets, &matches.community_set)
+            && same(&self.ext_community_sets, &other.ext_community_sets, &matches.ext_community_set)
+            && same(&self.large_community_sets, &other.large_community_sets, &matches.large_community_set)
+            && same(&self.community_sets, &other.community_sets, set.communities.removed_sets())
+            && same(&self.ext_community_sets, &other.ext_community_sets, set.ext_communities.removed_sets())
+            && same(
+                &self.large_community_sets,
+                &other.large_community_sets,
+                set.large_communities.removed_sets(),
+            )
+    }
+}
+
+/// Whether every named set has the same members on both sides.
+fn same<'n, T: PartialEq>(
+    a: &[NamedSet<T>],
+    b: &[NamedSet<T>],
+    names: impl IntoIterator<Item = &'n String>,
+) -> bool {
+    names.into_iter().all(|name| {
+        let find = |sets: &[NamedSet<T>]| sets.iter().position(|set| set.name == *name);
+        find(a).map(|i| &a[i].members) == find(b).map(|i| &b[i].members)
+    })
 }
 
 /// A set that rules refer to by name.
@@ -136,18 +180,6 @@ pub struct Match {
     pub med: Option<Range>,
 }
 
-/// ORIGIN (RFC 4271 §5.1.1), with its value on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Origin {
-    /// Learned within the originating AS.
-    Igp = 0,
-    /// Learned by EGP.
-    Egp = 1,
-    /// Learned some other way.
-    Incomplete = 2,
-}
-
 /// The changes that a rule makes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Set {
@@ -220,6 +252,14 @@ impl<P> Default for CommunityEdit<P> {
 }
 
 impl<P> CommunityEdit<P> {
+    /// The names of the sets whose members are removed.
+    fn removed_sets(&self) -> impl Iterator<Item = &String> {
+        self.remove.iter().filter_map(|removal| match removal {
+            Removal::Set(name) => Some(name),
+            Removal::Pattern(_) => None,
+        })
+    }
+
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
         self.set.is_none() && self.remove.is_empty() && self.add.is_empty()

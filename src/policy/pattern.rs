@@ -7,6 +7,9 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use crate::wire::attrs::{LargeCommunity, code};
+use crate::wire::{AttributeEditor, PathAttributes};
+
 /// Well-known communities and their names in the IANA registry.
 const WELL_KNOWN: [(&str, u32); 10] = [
     ("graceful-shutdown", 0xFFFF_0000),
@@ -26,8 +29,56 @@ pub fn community_name(community: u32) -> Option<&'static str> {
     WELL_KNOWN.iter().find(|(_, value)| *value == community).map(|(name, _)| *name)
 }
 
+/// What the three kinds of communities have in common.
+pub(super) trait Community: Copy + fmt::Display {
+    /// One community.
+    type Value: Copy + Ord + fmt::Debug;
+    /// The attribute that lists them.
+    const CODE: u8;
+
+    /// Whether `value` matches the pattern.
+    fn matches(self, value: Self::Value) -> bool;
+    /// The one value that matches, if there is only one.
+    fn exact(self) -> Option<Self::Value>;
+    /// Whether one of a route's communities is in the table.
+    fn any(attributes: PathAttributes<'_>, table: &CommunityTable<Self>) -> bool;
+    /// Adds those that are not there.
+    fn add(editor: &mut AttributeEditor<'_>, values: &[Self::Value]);
+    /// Removes those that are in the table.
+    fn remove(editor: &mut AttributeEditor<'_>, table: &CommunityTable<Self>);
+}
+
+/// A set of communities to look values up in.
+#[derive(Clone, Debug)]
+pub(super) struct CommunityTable<P: Community> {
+    /// Sorted.
+    exact: Vec<P::Value>,
+    wild: Vec<P>,
+}
+
+impl<P: Community> CommunityTable<P> {
+    pub(super) fn new(patterns: &[P]) -> CommunityTable<P> {
+        let mut exact: Vec<P::Value> = patterns.iter().filter_map(|pattern| pattern.exact()).collect();
+        exact.sort_unstable();
+        let wild = patterns.iter().copied().filter(|pattern| pattern.exact().is_none()).collect();
+        CommunityTable { exact, wild }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.wild.is_empty()
+    }
+
+    pub(super) fn contains(&self, value: P::Value) -> bool {
+        self.exact.binary_search(&value).is_ok() || self.wild.iter().any(|pattern| pattern.matches(value))
+    }
+}
+
 macro_rules! patterns {
-    ($($(#[$doc:meta])* $name:ident($bits:ty))*) => {$(
+    ($(
+        $(#[$doc:meta])*
+        $name:ident: $bits:ty, $value:ty, $to_bits:expr, $from_bits:expr, $code:ident, $list:ident, $add:ident,
+        $remove:ident;
+    )*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name {
@@ -49,8 +100,33 @@ macro_rules! patterns {
             }
 
             /// Whether `value` matches.
-            pub const fn matches(self, value: $bits) -> bool {
-                value & self.mask == self.value
+            pub fn matches(self, value: $value) -> bool {
+                $to_bits(value) & self.mask == self.value
+            }
+        }
+
+        impl Community for $name {
+            type Value = $value;
+            const CODE: u8 = code::$code;
+
+            fn matches(self, value: $value) -> bool {
+                $name::matches(self, value)
+            }
+
+            fn exact(self) -> Option<$value> {
+                self.is_exact().then(|| $from_bits(self.value))
+            }
+
+            fn any(attributes: PathAttributes<'_>, table: &CommunityTable<$name>) -> bool {
+                attributes.$list().any(|value| table.contains(value))
+            }
+
+            fn add(editor: &mut AttributeEditor<'_>, values: &[$value]) {
+                editor.$add(values);
+            }
+
+            fn remove(editor: &mut AttributeEditor<'_>, table: &CommunityTable<$name>) {
+                editor.$remove(|value| table.contains(value));
             }
         }
 
@@ -64,12 +140,23 @@ macro_rules! patterns {
 
 patterns! {
     /// Standard communities, as `ASN << 16 | VALUE`.
-    CommunityPattern(u32)
+    CommunityPattern: u32, u32, std::convert::identity, std::convert::identity, COMMUNITIES, communities,
+        add_communities, remove_communities;
     /// Extended communities, as the eight octets on the wire.
-    ExtCommunityPattern(u64)
+    ExtCommunityPattern: u64, u64, std::convert::identity, std::convert::identity, EXTENDED_COMMUNITIES,
+        extended_communities, add_extended_communities, remove_extended_communities;
     /// Large communities: global administrator, local data 1, local data 2, from the top of the lower 96
     /// bits.
-    LargeCommunityPattern(u128)
+    LargeCommunityPattern: u128, LargeCommunity, large_bits, large_from_bits, LARGE_COMMUNITIES,
+        large_communities, add_large_communities, remove_large_communities;
+}
+
+fn large_bits(community: LargeCommunity) -> u128 {
+    u128::from(community.global) << 64 | u128::from(community.local1) << 32 | u128::from(community.local2)
+}
+
+fn large_from_bits(bits: u128) -> LargeCommunity {
+    LargeCommunity { global: (bits >> 64) as u32, local1: (bits >> 32) as u32, local2: bits as u32 }
 }
 
 /// One field of a community: `*` or a number of at most `max`.
@@ -270,6 +357,7 @@ mod tests {
         let pattern: ExtCommunityPattern = "rt:65000:*".parse().unwrap();
         assert!(pattern.matches(0x0002_FDE8_0000_0007) && !pattern.matches(0x0003_FDE8_0000_0007));
         let pattern: LargeCommunityPattern = "1:*:3".parse().unwrap();
-        assert!(pattern.matches(1 << 64 | 9 << 32 | 3) && !pattern.matches(1 << 64 | 9 << 32 | 4));
+        let large = |local2| LargeCommunity { global: 1, local1: 9, local2 };
+        assert!(pattern.matches(large(3)) && !pattern.matches(large(4)));
     }
 }

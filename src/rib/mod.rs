@@ -12,9 +12,30 @@
 //! - a change of a destination's best path or ECMP set is reported once, after the decision process of
 //!   RFC 4271 §9.1.2 has run for it.
 
+mod attrs;
+mod blocks;
+pub mod decision;
+#[cfg(test)]
+mod invariants;
+mod next_hops;
+mod peers;
+#[cfg(test)]
+mod rib_test;
+mod rounds;
+mod table;
+pub mod trie;
+#[cfg(test)]
+mod trie_test;
+mod walk;
+
 use std::net::IpAddr;
 
 use smallvec::SmallVec;
+
+pub use attrs::AttrStore;
+pub use next_hops::{NextHopState, NextHopTable};
+use peers::Peers;
+use table::{Shared, Table};
 
 use crate::types::*;
 
@@ -78,20 +99,6 @@ pub struct DecisionOptions {
     pub resolve_next_hops: bool,
 }
 
-/// What next-hop tracking has found out (RFC 4271 §9.1.2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextHopState {
-    /// Nobody has said anything yet.
-    Unknown,
-    /// No route leads there.
-    Unreachable,
-    /// A route leads there, at this interior cost.
-    Reachable {
-        /// The interior cost (RFC 4271 §9.1.2.2 e).
-        metric: u32,
-    },
-}
-
 /// Which paths a sweep removes. Paths announced after the call survive it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
@@ -118,243 +125,313 @@ pub struct RibMemory {
     pub queues: usize,
 }
 
-/// The interned attribute sets.
-pub struct AttrStore {}
-
-impl AttrStore {
-    /// The canonical attribute block of a set: ascending type codes, without NEXT_HOP and MP attributes.
-    pub fn block(&self, attrs: AttrId) -> &[u8] {
-        todo!("{attrs:?}")
-    }
-
-    /// What the decision process compares.
-    pub fn meta(&self, attrs: AttrId) -> &AttrMeta {
-        todo!("{attrs:?}")
-    }
-
-    /// The next hop of a set.
-    pub fn next_hop(&self, attrs: AttrId) -> NextHop {
-        todo!("{attrs:?}")
-    }
-
-    /// How many sets there are.
-    pub fn len(&self) -> usize {
-        todo!()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// One past the highest [`AttrId`] ever live.
-    pub fn end(&self) -> u32 {
-        todo!()
-    }
-}
-
-/// The interned next hops.
-pub struct NextHopTable {}
-
-impl NextHopTable {
-    /// The addresses of a next hop.
-    pub fn addr(&self, id: NextHopId) -> NextHop {
-        todo!("{id:?}")
-    }
-
-    /// What is known of it.
-    pub fn state(&self, id: NextHopId) -> NextHopState {
-        todo!("{id:?}")
-    }
-
-    /// Every next hop that an attribute set refers to.
-    pub fn iter(&self) -> impl Iterator<Item = (NextHopId, NextHop, NextHopState)> + '_ {
-        std::iter::empty()
-    }
-}
-
 /// The table of one routing domain.
 pub struct Rib {
-    attrs: AttrStore,
-    next_hops: NextHopTable,
+    shared: Shared,
+    v4: Table<Prefix4>,
+    v6: Table<Prefix6>,
+    /// Whether IPv6 goes first in the next decision, so that a busy family does not starve the other.
+    v6_first: bool,
 }
 
-#[allow(unused_variables)]
 impl Rib {
     /// An empty table. `seed` keys the hash of attribute sets, so that peers cannot choose collisions.
     pub fn new(options: DecisionOptions, seed: u64) -> Rib {
-        todo!()
+        let shared = Shared {
+            attrs: AttrStore::new(seed),
+            peers: Peers::new(),
+            options,
+            candidates: Vec::new(),
+            order: Vec::new(),
+        };
+        Rib { shared, v4: Table::new(), v6: Table::new(), v6_first: false }
     }
 
     /// Changes the switches of the decision process; every destination is decided anew, by a cursor.
     pub fn set_options(&mut self, options: DecisionOptions) {
-        todo!()
+        if self.shared.options != options {
+            self.shared.options = options;
+            self.v4.start_redecision();
+            self.v6.start_redecision();
+        }
     }
 
-    /// Makes a peer known, or says what has changed about it.
+    /// Makes a peer known, or says what has changed about it. A peer must be known before it announces.
     pub fn set_peer(&mut self, peer: PeerId, info: PeerInfo) {
-        todo!()
+        debug_assert!(peer.0 < 1 << 24);
+        if self.shared.peers.set(peer, info) {
+            self.v4.start_redecision();
+            self.v6.start_redecision();
+        }
     }
 
     /// What is known of a peer; [`PeerId::LOCAL`] is always there.
     pub fn peer(&self, peer: PeerId) -> Option<&PeerInfo> {
-        todo!()
+        self.shared.peers.info(peer)
     }
 
     /// Forgets a peer, and sweeps what paths it still has.
     pub fn forget_peer(&mut self, peer: PeerId) {
-        todo!()
+        if peer != PeerId::LOCAL {
+            self.sweep(Sweep::Peer(peer));
+            self.shared.peers.forget(peer);
+        }
     }
 
     /// How many paths of a peer there are, without those that a sweep is about to remove.
     pub fn path_count(&self, peer: PeerId, family: Family) -> u32 {
-        todo!()
+        self.shared.peers.paths(peer, family).map_or(0, |paths| paths.count - paths.doomed)
     }
 
     /// Interns a canonical attribute block with its next hop. The caller owns one reference.
     pub fn intern(&mut self, block: &[u8], next_hop: NextHop) -> AttrId {
-        todo!()
+        self.shared.attrs.intern(block, next_hop)
     }
 
     /// Adds a reference of the caller's to a set.
     pub fn retain(&mut self, attrs: AttrId) {
-        todo!()
+        self.shared.attrs.retain(attrs, 1);
     }
 
     /// Gives back one reference of the caller's.
     pub fn release(&mut self, attrs: AttrId) {
-        todo!()
+        self.shared.attrs.release(attrs);
     }
 
     /// The attribute sets.
     pub fn attrs(&self) -> &AttrStore {
-        &self.attrs
+        &self.shared.attrs
     }
 
     /// The next hops.
     pub fn next_hops(&self) -> &NextHopTable {
-        &self.next_hops
+        &self.shared.attrs.next_hops
     }
 
     /// Says what next-hop tracking has found; returns whether that is news. Destinations with a path
     /// through the next hop are decided anew, by a cursor.
     pub fn set_next_hop_state(&mut self, id: NextHopId, reachable: bool, metric: u32) -> bool {
-        todo!()
+        let state = if reachable { NextHopState::Reachable { metric } } else { NextHopState::Unreachable };
+        let news = self.shared.attrs.next_hops.set_state(id, state);
+        if news {
+            self.v4.start_round();
+            self.v6.start_round();
+        }
+        news
     }
 
     /// A next hop that came into use and should be tracked.
     pub fn poll_next_hop_added(&mut self) -> Option<NextHopId> {
-        todo!()
+        self.shared.attrs.next_hops.poll_added()
     }
 
     /// A next hop that nothing refers to any more; its id is free for another from now on.
     pub fn poll_next_hop_dropped(&mut self) -> Option<(NextHopId, NextHop)> {
-        todo!()
+        self.shared.attrs.next_hops.poll_dropped()
     }
 
     /// `peer` announces `prefixes` with `attrs`: a path it had at one of them is replaced (RFC 4271
     /// §3.1). Takes the references it needs; the caller keeps its own.
     pub fn announce4(&mut self, peer: PeerId, attrs: AttrId, prefixes: &[Prefix4]) {
-        todo!()
+        self.v4.announce(&mut self.shared, peer, attrs, prefixes);
     }
 
     /// [`Rib::announce4`] for IPv6.
     pub fn announce6(&mut self, peer: PeerId, attrs: AttrId, prefixes: &[Prefix6]) {
-        todo!()
+        self.v6.announce(&mut self.shared, peer, attrs, prefixes);
     }
 
     /// `peer` withdraws its paths to `prefixes`.
     pub fn withdraw4(&mut self, peer: PeerId, prefixes: &[Prefix4]) {
-        todo!()
+        self.v4.withdraw(&mut self.shared, peer, prefixes);
     }
 
     /// [`Rib::withdraw4`] for IPv6.
     pub fn withdraw6(&mut self, peer: PeerId, prefixes: &[Prefix6]) {
-        todo!()
+        self.v6.withdraw(&mut self.shared, peer, prefixes);
     }
 
     /// Marks the paths that a peer has now as stale (RFC 4724 §4.2, RFC 7313 §4). Announcing a path
     /// again makes it fresh.
     pub fn mark_stale(&mut self, peer: PeerId, family: Family) {
-        todo!()
+        if self.shared.peers.paths(peer, family).is_some_and(|paths| paths.is_worn()) {
+            match family {
+                Family::Ipv4Unicast => self.v4.renumber(&mut self.shared, peer),
+                Family::Ipv6Unicast => self.v6.renumber(&mut self.shared, peer),
+            }
+        }
+        if let Some(paths) = self.shared.peers.paths_mut(peer, family) {
+            paths.begin();
+        }
     }
 
-    /// Orders the removal of paths; [`Rib::decide`] does the work.
+    /// Orders the removal of paths; [`Rib::decide`] does the work. A path that is to be removed takes no
+    /// part in decisions from now on, but is reported as best until its destination is decided.
     pub fn sweep(&mut self, what: Sweep) {
-        todo!()
+        match what {
+            Sweep::Peer(peer) => {
+                for family in Family::ALL {
+                    self.sweep(Sweep::PeerFamily(peer, family));
+                }
+            }
+            Sweep::PeerFamily(peer, family) => {
+                self.mark_stale(peer, family);
+                self.sweep(Sweep::Stale(peer, family));
+            }
+            Sweep::Stale(peer, family) => {
+                if self.shared.peers.paths_mut(peer, family).is_some_and(|paths| paths.doom()) {
+                    match family {
+                        Family::Ipv4Unicast => self.v4.start_round(),
+                        Family::Ipv6Unicast => self.v6.start_round(),
+                    }
+                }
+            }
+        }
     }
 
     /// Whether a sweep, or a round of new decisions, is under way.
     pub fn sweep_pending(&self) -> bool {
-        todo!()
+        self.v4.round_pending() || self.v6.round_pending()
     }
 
     /// Runs the decision process, and sweeps, for about `budget` destinations and swept paths. Appends
     /// to `changed`, by family index, the destinations whose best path or ECMP set changed; returns
-    /// whether more is waiting.
+    /// whether more is waiting. In one call a destination comes at most once.
     pub fn decide(&mut self, budget: usize, changed: &mut [Vec<DestId>; 2]) -> bool {
-        todo!()
+        let [out4, out6] = changed;
+        let mut left = budget;
+        self.v6_first = !self.v6_first;
+        loop {
+            if self.v6_first {
+                left = self.v6.decide_changed(&mut self.shared, left, out6);
+            }
+            left = self.v4.decide_changed(&mut self.shared, left, out4);
+            left = self.v6.decide_changed(&mut self.shared, left, out6);
+            if left == 0 || !self.sweep_pending() {
+                break;
+            }
+            let before = (self.v4.round.left, self.v6.round.left);
+            left = self.v4.advance_rounds(&mut self.shared, left);
+            left = self.v6.advance_rounds(&mut self.shared, left);
+            self.finish_rounds(before);
+        }
+        !self.v4.changed.is_empty() || !self.v6.changed.is_empty() || self.sweep_pending()
+    }
+
+    /// Does what is due when a round comes to its end, given how many slots were left before.
+    fn finish_rounds(&mut self, (left4, left6): (usize, usize)) {
+        let over4 = left4 > 0 && self.v4.round.left == 0;
+        let over6 = left6 > 0 && self.v6.round.left == 0;
+        if over4 {
+            self.shared.peers.swept(Family::Ipv4Unicast);
+        }
+        if over6 {
+            self.shared.peers.swept(Family::Ipv6Unicast);
+        }
+        if (over4 || over6) && self.v4.round.left == 0 && self.v6.round.left == 0 {
+            self.shared.attrs.next_hops.settle();
+        }
     }
 
     /// The best path of a destination as of the last decision.
+    #[inline]
     pub fn best(&self, family: Family, dest: DestId) -> Option<Path> {
-        todo!()
+        let peers = &self.shared.peers;
+        match family {
+            Family::Ipv4Unicast => self.v4.best(dest.0).map(|slot| self.v4.path(peers, slot)),
+            Family::Ipv6Unicast => self.v6.best(dest.0).map(|slot| self.v6.path(peers, slot)),
+        }
     }
 
     /// The ECMP set of a destination, best path first. `out` is cleared first.
     pub fn multipath(&self, family: Family, dest: DestId, out: &mut SmallVec<[Path; 8]>) {
-        todo!()
+        match family {
+            Family::Ipv4Unicast => self.v4.multipath(&self.shared.peers, dest.0, out),
+            Family::Ipv6Unicast => self.v6.multipath(&self.shared.peers, dest.0, out),
+        }
     }
 
-    /// Every path of a destination, the best first.
+    /// Every path of a destination; after a decision the best comes first.
     pub fn paths(&self, family: Family, dest: DestId) -> impl Iterator<Item = Path> + '_ {
-        std::iter::empty()
+        let (v4, v6) = match family {
+            Family::Ipv4Unicast => (Some(self.v4.list(dest.0)), None),
+            Family::Ipv6Unicast => (None, Some(self.v6.list(dest.0))),
+        };
+        let peers = &self.shared.peers;
+        let v4 = v4.into_iter().flatten().map(|slot| self.v4.path(peers, slot));
+        v4.chain(v6.into_iter().flatten().map(|slot| self.v6.path(peers, slot)))
     }
 
     /// The prefix of a destination.
     pub fn prefix(&self, family: Family, dest: DestId) -> Prefix {
-        todo!()
+        match family {
+            Family::Ipv4Unicast => Prefix::V4(self.prefix4(dest)),
+            Family::Ipv6Unicast => Prefix::V6(self.prefix6(dest)),
+        }
     }
 
     /// The prefix of an IPv4 destination.
+    #[inline]
     pub fn prefix4(&self, dest: DestId) -> Prefix4 {
-        todo!()
+        self.v4.net(dest.0)
     }
 
     /// The prefix of an IPv6 destination.
+    #[inline]
     pub fn prefix6(&self, dest: DestId) -> Prefix6 {
-        todo!()
+        self.v6.net(dest.0)
     }
 
-    /// One past the highest [`DestId`] ever live, for walks in the order of the slab: not every id below
-    /// it is live, see [`Rib::best`], which has nothing for those.
+    /// One past the highest [`DestId`] in use, for walks in the order of the slab: not every id below
+    /// it is in use, see [`Rib::best`], which has nothing for those.
     pub fn dest_end(&self, family: Family) -> u32 {
-        todo!()
+        match family {
+            Family::Ipv4Unicast => self.v4.dests.len() as u32,
+            Family::Ipv6Unicast => self.v6.dests.len() as u32,
+        }
     }
 
     /// How many destinations there are, those that wait for [`Rib::collect`] included.
     pub fn dest_count(&self, family: Family) -> usize {
-        todo!()
+        match family {
+            Family::Ipv4Unicast => self.v4.trie.len(),
+            Family::Ipv6Unicast => self.v6.trie.len(),
+        }
     }
 
     /// How many paths there are.
     pub fn path_count_total(&self, family: Family) -> usize {
-        todo!()
+        match family {
+            Family::Ipv4Unicast => self.v4.path_count,
+            Family::Ipv6Unicast => self.v6.path_count,
+        }
     }
 
     /// The destination of exactly this prefix.
     pub fn find(&self, prefix: Prefix) -> Option<DestId> {
-        todo!()
+        match prefix {
+            Prefix::V4(prefix) => self.v4.trie.get(prefix).map(DestId),
+            Prefix::V6(prefix) => self.v6.trie.get(prefix).map(DestId),
+        }
     }
 
     /// The destination with a best path whose prefix is the longest that covers `addr`.
     pub fn longest_match(&self, addr: IpAddr) -> Option<DestId> {
-        todo!()
+        let dest = match addr {
+            IpAddr::V4(addr) => {
+                self.v4.trie.longest_match(addr.to_bits(), |dest| self.v4.best(dest).is_some())
+            }
+            IpAddr::V6(addr) => {
+                self.v6.trie.longest_match(addr.to_bits(), |dest| self.v6.best(dest).is_some())
+            }
+        };
+        dest.map(DestId)
     }
 
     /// Visits destinations in the order of (address, length) until `visit` returns false: those behind
-    /// `after` if given, those within `within` if given. A walk may stop anywhere and be taken up later
-    /// with the last prefix as `after`, whatever happened to the table meanwhile.
+    /// `after` if given, those within `within` if given; prefixes of another family are ignored. A walk
+    /// may stop anywhere and be taken up later with the last prefix as `after`, whatever happened to the
+    /// table meanwhile.
     pub fn walk_after(
         &self,
         family: Family,
@@ -362,17 +439,43 @@ impl Rib {
         within: Option<Prefix>,
         visit: &mut dyn FnMut(DestId) -> bool,
     ) {
-        todo!()
+        match family {
+            Family::Ipv4Unicast => {
+                let v4 = |prefix: Option<Prefix>| match prefix {
+                    Some(Prefix::V4(prefix)) => Some(prefix),
+                    _ => None,
+                };
+                self.v4.trie.walk(v4(after), v4(within), &mut |_, dest| visit(DestId(dest)));
+            }
+            Family::Ipv6Unicast => {
+                let v6 = |prefix: Option<Prefix>| match prefix {
+                    Some(Prefix::V6(prefix)) => Some(prefix),
+                    _ => None,
+                };
+                self.v6.trie.walk(v6(after), v6(within), &mut |_, dest| visit(DestId(dest)));
+            }
+        }
     }
 
     /// Frees up to `budget` destinations that have no path and that `holds` denies anyone refers to, and
-    /// tidies the attribute store; returns whether more is waiting.
+    /// tidies the attribute store; returns whether more is waiting. Destinations that are held are asked
+    /// for again by the next call.
     pub fn collect(&mut self, budget: usize, holds: &dyn Fn(Family, DestId) -> bool) -> bool {
-        todo!()
+        let waiting = self.v4.dead.len() + self.v6.dead.len();
+        let left = self.v4.collect(budget, holds);
+        let left = self.v6.collect(left, holds);
+        self.shared.attrs.tidy(left) || waiting > budget
     }
 
     /// Bytes in use, by part.
     pub fn memory_bytes(&self) -> RibMemory {
-        todo!()
+        let (v4, v6) = (self.v4.memory_bytes(), self.v6.memory_bytes());
+        RibMemory {
+            tries: v4.tries + v6.tries,
+            destinations: v4.destinations + v6.destinations,
+            paths: v4.paths + v6.paths,
+            attributes: self.shared.attrs.memory_bytes(),
+            queues: v4.queues + v6.queues + self.shared.peers.memory_bytes(),
+        }
     }
 }

@@ -11,14 +11,21 @@
 //! Answers hold path attributes as canonical blocks: ascending type codes, 4-octet AS numbers, without
 //! NEXT_HOP, MP_REACH_NLRI and MP_UNREACH_NLRI, the next hop beside them.
 
+mod event;
+mod peer;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use crate::types::{Family, FamilySet, NextHop, Prefix, RouterId};
+pub use event::{EVENTS_MAX, Event, EventSink, EventSource, Notice, WatchQuery, event_channel};
+pub use peer::{
+    AdminState, MessageCounts, NewPeer, PeerFamily, PeerSelector, PeerState, PeerStatus, PeersQuery,
+    ResetKind,
+};
+
+use crate::types::{Family, NextHop, Prefix, RouterId};
 
 /// How many requests may wait for the loop. The control thread keeps more of them to itself, so that the
 /// channel is never full.
@@ -26,9 +33,6 @@ pub const REQUESTS_MAX: usize = 64;
 
 /// How many rows a page may have: about a millisecond of the loop's time.
 pub const PAGE_ROWS_MAX: usize = 1000;
-
-/// How many events may wait for one slow watcher before events are dropped for it.
-pub const EVENTS_MAX: usize = 4096;
 
 /// What the control thread asks of the loop. Each variant says what the loop must do; every reply may be
 /// sent at a later turn, and dropping it counts as "the daemon is stopping".
@@ -118,28 +122,6 @@ pub struct Page<Row, Cursor> {
     pub rows: Vec<Row>,
     /// Where to go on: the last thing looked at, which the next page begins after. Nothing: that was all.
     pub next: Option<Cursor>,
-}
-
-/// Which peers to list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PeersQuery {
-    /// Only the peer with this address.
-    pub address: Option<IpAddr>,
-    /// The [`Page::next`] of the page before.
-    pub after: Option<u32>,
-    /// At most this many rows; never above [`PAGE_ROWS_MAX`].
-    pub limit: usize,
-}
-
-/// Which peers something is to happen to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerSelector {
-    /// The peer with this address.
-    Address(IpAddr),
-    /// Every peer of this group.
-    Group(String),
-    /// Every peer.
-    All,
 }
 
 /// Which table of a routing domain.
@@ -387,135 +369,6 @@ pub struct QueueStatistics {
     pub limit: u64,
 }
 
-/// The states of RFC 4271 §8.2.2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum PeerState {
-    #[default]
-    Idle,
-    Connect,
-    Active,
-    OpenSent,
-    OpenConfirm,
-    Established,
-}
-
-/// What people want of a peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AdminState {
-    /// The session shall be up.
-    #[default]
-    Up,
-    /// A person, or the configuration, wants it down.
-    Down,
-    /// It passed its prefix limit and stays down until a person says otherwise or the time is over.
-    PrefixLimit,
-}
-
-/// Messages by type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct MessageCounts {
-    pub opens: u64,
-    pub updates: u64,
-    pub notifications: u64,
-    pub keepalives: u64,
-    pub route_refreshes: u64,
-}
-
-impl MessageCounts {
-    /// All of them.
-    pub const fn total(&self) -> u64 {
-        self.opens + self.updates + self.notifications + self.keepalives + self.route_refreshes
-    }
-}
-
-/// One family of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerFamily {
-    /// The family.
-    pub family: Family,
-    /// Whether both sides agreed on it.
-    pub negotiated: bool,
-    /// Prefixes received and not withdrawn since.
-    pub received: u64,
-    /// Of these, those that the import policy let in.
-    pub accepted: u64,
-    /// Prefixes that the peer has been told.
-    pub advertised: u64,
-    /// Whether the peer has sent End-of-RIB.
-    pub end_of_rib_received: bool,
-    /// Whether we have sent End-of-RIB.
-    pub end_of_rib_sent: bool,
-}
-
-/// A peer and its session.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PeerStatus {
-    /// Its address.
-    pub address: IpAddr,
-    /// The AS number: what it said, or what is configured; 0 if neither is known.
-    pub asn: u32,
-    /// The AS number that we show it.
-    pub local_asn: u32,
-    /// Its BGP identifier, once known.
-    pub router_id: Option<RouterId>,
-    /// Words for people.
-    pub description: Option<String>,
-    /// Its group.
-    pub group: Option<String>,
-    /// Its routing domain.
-    pub domain: String,
-    /// Whether it came from a configured range.
-    pub dynamic: bool,
-    /// Whether it is in our AS.
-    pub internal: bool,
-    /// Whether it is a client of ours (RFC 4456).
-    pub route_reflector_client: bool,
-    /// Whether we never dial.
-    pub passive: bool,
-    /// The session's state.
-    pub state: PeerState,
-    /// What people want.
-    pub admin: AdminState,
-    /// Since the state last became, or last ceased to be, Established, in milliseconds.
-    pub since_ms: Option<u64>,
-    /// How often the session has left Established.
-    pub flaps: u32,
-    /// The last error or NOTIFICATION, sent or received, in words.
-    pub last_error: Option<String>,
-    /// Messages received.
-    pub received: MessageCounts,
-    /// Messages sent.
-    pub sent: MessageCounts,
-    /// Messages that wait to be sent.
-    pub out_queue: u32,
-    /// The families.
-    pub families: Vec<PeerFamily>,
-    /// Our capabilities, as `code, value` of RFC 5492.
-    pub local_capabilities: Vec<(u8, Vec<u8>)>,
-    /// The peer's capabilities.
-    pub remote_capabilities: Vec<(u8, Vec<u8>)>,
-    /// The hold time that we propose, in seconds.
-    pub hold_time_s: u16,
-    /// The hold time in force, in seconds; 0 while no session is up.
-    pub negotiated_hold_time_s: u16,
-    /// The longest pause between attempts to connect, in seconds.
-    pub connect_retry_s: u16,
-    /// Our end of the connection.
-    pub local_socket: Option<SocketAddr>,
-    /// The peer's end of the connection.
-    pub remote_socket: Option<SocketAddr>,
-    /// TTL to a peer that is not on our link.
-    pub multihop_ttl: Option<u8>,
-    /// GTSM (RFC 5082): how many hops away the peer may be.
-    pub ttl_security_hops: Option<u8>,
-    /// Whether graceful restart is proposed, and for how many seconds.
-    pub graceful_restart_s: Option<u16>,
-    /// Whether the peer restarts at this moment and its routes are kept.
-    pub restarting: bool,
-}
-
 /// A route to originate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewPath {
@@ -545,181 +398,4 @@ pub enum OldPaths {
     Prefix(Prefix),
     /// All of a family.
     Family(Family),
-}
-
-/// How to reset a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ResetKind {
-    /// Ask for its routes anew (RFC 2918), or apply the import policy anew.
-    SoftIn,
-    /// Apply the export policy anew and send the whole table again.
-    SoftOut,
-    /// Both.
-    SoftBoth,
-    /// End the session with Cease/Administrative Reset and this text (RFC 9003), and let it come up again.
-    Hard(String),
-}
-
-/// A peer that the configuration does not have. What is absent comes from the group, or else from the
-/// defaults of the configuration file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewPeer {
-    /// Its address.
-    pub address: IpAddr,
-    /// Its AS number.
-    pub asn: Option<u32>,
-    /// Its group.
-    pub group: Option<String>,
-    /// Words for people.
-    pub description: Option<String>,
-    /// The AS number that we show it.
-    pub local_asn: Option<u32>,
-    /// Never dial.
-    pub passive: Option<bool>,
-    /// Its TCP port.
-    pub port: Option<u16>,
-    /// The address that we dial from.
-    pub source: Option<IpAddr>,
-    /// The hold time that we propose, in seconds.
-    pub hold_time_s: Option<u16>,
-    /// The families that we propose.
-    pub families: Option<FamilySet>,
-    /// Whether it is a client of ours (RFC 4456).
-    pub route_reflector_client: Option<bool>,
-    /// TTL to a peer that is not on our link.
-    pub multihop_ttl: Option<u8>,
-    /// The TCP MD5 key (RFC 2385).
-    pub password: Option<String>,
-    /// Keep the session down at first.
-    pub admin_down: bool,
-}
-
-/// What to watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WatchQuery {
-    /// The routing domain whose routes are watched; nothing: the first one.
-    pub domain: Option<String>,
-    /// Best paths as they change: [`Event::Best`].
-    pub best: bool,
-    /// Routes as peers announce and withdraw them: [`Event::AdjIn`].
-    pub adj_in: bool,
-    /// Peers as their state changes: [`Event::Peer`].
-    pub peers: bool,
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// The best path of a destination changed; nothing: there is none any more.
-    Best(Prefix, Option<PathRow>),
-    /// A peer announced a route and the import policy let it in; nothing: the route has gone.
-    AdjIn(Prefix, PathSource, Option<PathRow>),
-    /// A peer's state or administrative state changed.
-    Peer(Box<PeerStatus>),
-}
-
-/// Where the events of one watcher go. It never blocks: a watcher that is too slow loses events, and is
-/// told how many.
-#[derive(Debug)]
-pub struct EventSink {
-    events: mpsc::Sender<Event>,
-    missed: Arc<AtomicU64>,
-}
-
-/// The watcher's end of an [`EventSink`].
-#[derive(Debug)]
-pub struct EventSource {
-    events: mpsc::Receiver<Event>,
-    missed: Arc<AtomicU64>,
-}
-
-/// What a watcher gets.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Notice {
-    /// Something happened.
-    Event(Event),
-    /// So many events were dropped, because they came faster than they were taken away.
-    Missed(u64),
-}
-
-/// A connected pair for one watcher, with room for [`EVENTS_MAX`] events.
-pub fn event_channel() -> (EventSink, EventSource) {
-    let (sender, receiver) = mpsc::channel(EVENTS_MAX);
-    let missed = Arc::new(AtomicU64::new(0));
-    (EventSink { events: sender, missed: missed.clone() }, EventSource { events: receiver, missed })
-}
-
-impl EventSink {
-    /// Hands over an event, or counts it as missed if the watcher is too slow. Returns false when nobody
-    /// listens any more and the sink should be dropped.
-    pub fn send(&self, event: Event) -> bool {
-        match self.events.try_send(event) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                // The watcher reads the count after each event, and a full queue means that one is
-                // still to be read: the loss cannot go unnoticed.
-                self.missed.fetch_add(1, Ordering::Relaxed);
-                true
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-        }
-    }
-
-    /// Whether nobody listens any more.
-    pub fn is_closed(&self) -> bool {
-        self.events.is_closed()
-    }
-}
-
-impl EventSource {
-    /// Waits for what comes next; nothing: the daemon is stopping. Losses are told before the events
-    /// that were queued when they happened.
-    pub async fn next(&mut self) -> Option<Notice> {
-        let missed = self.missed.swap(0, Ordering::Relaxed);
-        if missed > 0 {
-            return Some(Notice::Missed(missed));
-        }
-        self.events.recv().await.map(Notice::Event)
-    }
-
-    /// What is there already, without waiting.
-    pub fn try_next(&mut self) -> Option<Notice> {
-        let missed = self.missed.swap(0, Ordering::Relaxed);
-        if missed > 0 {
-            return Some(Notice::Missed(missed));
-        }
-        self.events.try_recv().ok().map(Notice::Event)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn withdrawal(third: u8) -> Event {
-        Event::Best(Prefix::of([10, 0, third, 0].into(), 24).unwrap(), None)
-    }
-
-    #[test]
-    fn a_slow_watcher_is_told_how_much_it_missed() {
-        let (sink, mut source) = event_channel();
-        for _ in 0..EVENTS_MAX + 7 {
-            assert!(sink.send(withdrawal(1)));
-        }
-        assert_eq!(source.try_next(), Some(Notice::Missed(7)));
-        for _ in 0..EVENTS_MAX {
-            assert_eq!(source.try_next(), Some(Notice::Event(withdrawal(1))));
-        }
-        assert_eq!(source.try_next(), None);
-        assert!(sink.send(withdrawal(2)));
-        assert_eq!(source.try_next(), Some(Notice::Event(withdrawal(2))));
-    }
-
-    #[test]
-    fn a_sink_without_a_watcher_says_so() {
-        let (sink, source) = event_channel();
-        drop(source);
-        assert!(!sink.send(withdrawal(1)));
-        assert!(sink.is_closed());
-    }
 }
