@@ -94,7 +94,7 @@ fn configuration(speaker: &Speaker) -> String {
         if speaker.install {
             let _ = writeln!(
                 text,
-                "protocol kernel {{ {} {{ import none; export where source = RTS_BGP; }}; }}",
+                "protocol kernel {{ learn; {} {{ import all; export where source = RTS_BGP; }}; }}",
                 family.name()
             );
         }
