@@ -18,6 +18,7 @@ use super::AttrMeta;
 use super::next_hops::NextHopTable;
 use super::trie::prefetch;
 use crate::types::{AttrId, NextHop, NextHopId};
+use crate::wire::attrs::{AsPath, PathAttributes, code};
 
 /// Blocks start at multiples of this, so that 32 bits of offset reach 16 GiB.
 const UNIT_BYTES: usize = 4;
@@ -296,54 +297,25 @@ fn meta_of(block: &[u8], next_hop: NextHopId) -> AttrMeta {
         cluster_list_len: 0,
         origin: 0,
     };
-    let mut rest = block;
-    while let [flags, code, tail @ ..] = rest {
-        let (length, tail) = match tail {
-            [high, low, tail @ ..] if flags & 0x10 != 0 => {
-                (usize::from(u16::from_be_bytes([*high, *low])), tail)
+    // One pass over the block, where each accessor of the reader would make its own.
+    for attribute in PathAttributes::new(block).iter() {
+        let value = attribute.value;
+        let number = || value.try_into().map_or(0, u32::from_be_bytes);
+        match attribute.code {
+            code::ORIGIN => meta.origin = value.first().copied().unwrap_or_default(),
+            code::AS_PATH => {
+                let path = AsPath::new(value);
+                meta.path_len = u16::try_from(path.length()).unwrap_or(u16::MAX);
+                meta.neighbor_as = path.neighbor_as().unwrap_or(0);
             }
-            [length, tail @ ..] if flags & 0x10 == 0 => (usize::from(*length), tail),
-            _ => break,
-        };
-        let Some((value, tail)) = tail.split_at_checked(length) else { break };
-        rest = tail;
-        let number = |value: &[u8]| value.try_into().map(u32::from_be_bytes).unwrap_or_default();
-        match code {
-            1 => meta.origin = value.first().copied().unwrap_or_default(),
-            2 => (meta.path_len, meta.neighbor_as) = path_of(value),
-            4 => meta.med = number(value),
-            5 => meta.local_pref = number(value),
-            9 => meta.originator_id = number(value),
-            10 => meta.cluster_list_len = u8::try_from(value.len() / 4).unwrap_or(u8::MAX),
+            code::MULTI_EXIT_DISC => meta.med = number(),
+            code::LOCAL_PREF => meta.local_pref = number(),
+            code::ORIGINATOR_ID => meta.originator_id = number(),
+            code::CLUSTER_LIST => {
+                meta.cluster_list_len = u8::try_from(value.len() / 4).unwrap_or(u8::MAX);
+            }
             _ => {}
         }
     }
     meta
-}
-
-/// The length of an AS_PATH in 4-octet form as RFC 4271 §9.1.2.2 a counts it, and its leftmost AS.
-/// Confederation segments count nothing (RFC 5065 §5.3).
-fn path_of(path: &[u8]) -> (u16, u32) {
-    const AS_SET: u8 = 1;
-    const AS_SEQUENCE: u8 = 2;
-    let mut length = 0u16;
-    let mut leftmost = 0;
-    let mut rest = path;
-    while let [kind, count, tail @ ..] = rest {
-        let Some((numbers, tail)) = tail.split_at_checked(usize::from(*count) * 4) else { break };
-        match *kind {
-            AS_SEQUENCE => {
-                if length == 0
-                    && let Some(first) = numbers.first_chunk()
-                {
-                    leftmost = u32::from_be_bytes(*first);
-                }
-                length = length.saturating_add(u16::from(*count));
-            }
-            AS_SET => length = length.saturating_add(1),
-            _ => {}
-        }
-        rest = tail;
-    }
-    (length, leftmost)
 }

@@ -4,6 +4,8 @@
 //! rounded up to a class; each class has a list of free blocks, linked through their first word, so a
 //! table that churns reuses what it frees. Who holds a block knows its length: none is stored.
 
+use super::trie::prefetch;
+
 /// The largest block: 31 values and 32 IPv6 nodes of seven words.
 pub(super) const MAX_WORDS: usize = 31 + 32 * 7;
 
@@ -70,6 +72,10 @@ impl Blocks {
         if block != NO_BLOCK {
             self.free[class] = self.words[block as usize];
             self.free_words -= class_words(class);
+            // The next block of this class is cold by the time that it is wanted, unless asked for now.
+            if let Some(next) = self.words.get(self.free[class] as usize) {
+                prefetch(next);
+            }
             return block;
         }
         let block = self.words.len() as u32;

@@ -100,15 +100,16 @@ pub fn select(candidates: &mut Vec<Candidate>, options: &DecisionOptions) {
     // Steps 0, a, b.
     keep_smallest(candidates, |path| std::cmp::Reverse(path.rank_before_med()));
     // §9.1.2.2 c: the lowest MED of each neighbouring AS.
-    if options.always_compare_med {
+    let Some(first) = candidates.first() else { return };
+    let group = first.meta.neighbor_as;
+    if options.always_compare_med || candidates.iter().all(|path| path.meta.neighbor_as == group) {
         keep_smallest(candidates, |path| path.meta.med);
-    } else if candidates.len() > 1 {
+    } else {
         candidates.sort_unstable_by_key(|path| (path.meta.neighbor_as, path.meta.med));
         let mut lowest = None;
         candidates.retain(|path| {
             let key = (path.meta.neighbor_as, path.meta.med);
-            let group = *lowest.get_or_insert(key);
-            if group.0 != key.0 {
+            if lowest.is_none_or(|(neighbor_as, _)| neighbor_as != key.0) {
                 lowest = Some(key);
             }
             lowest == Some(key)
@@ -119,21 +120,23 @@ pub fn select(candidates: &mut Vec<Candidate>, options: &DecisionOptions) {
     if candidates.len() < 2 {
         return;
     }
-    // RFC 4456 §9: where ORIGINATOR_ID is, it stands for the BGP identifier in step f, and between f and g
-    // comes: the shortest CLUSTER_LIST.
-    candidates.sort_unstable_by_key(Candidate::rank_of_giver);
-    // RFC 5004 §3: an external path that is best stays so, but for paths of a giver with the same BGP
+    // RFC 5004 §3: an external path that is best stays so, but for paths of givers with the same BGP
     // identifier, between which the peer address decides. What is left is either all external or not.
-    if !options.compare_router_id
-        && let Some(existing) = candidates.iter().find(|path| path.existing)
-        && existing.kind == PeerKind::External
-    {
-        let router_id = existing.router_id;
-        if let Some(best) = candidates.iter().position(|path| path.router_id == router_id) {
-            candidates[..=best].rotate_right(1);
-        }
+    let keeps =
+        |path: &&Candidate| path.existing && path.kind == PeerKind::External && !options.compare_router_id;
+    let only = candidates.iter().find(keeps).map(|path| path.router_id);
+    // Step f, where ORIGINATOR_ID stands for the BGP identifier; RFC 4456 §9: the shortest CLUSTER_LIST;
+    // step g.
+    let front = |path: &Candidate| (only.is_some_and(|id| path.router_id != id), path.rank_of_giver());
+    if options.max_paths > 1 {
+        candidates.sort_unstable_by_key(front);
+        // Of those with the existing path's BGP identifier only the best goes before its turn.
+        candidates[1..].sort_unstable_by_key(Candidate::rank_of_giver);
+        keep_multipath(candidates, options);
+    } else if let Some(best) = candidates.iter().min_by_key(|path| front(path)).copied() {
+        candidates.clear();
+        candidates.push(best);
     }
-    keep_multipath(candidates, options);
 }
 
 fn keep_smallest<K: Ord>(candidates: &mut Vec<Candidate>, key: impl Fn(&Candidate) -> K) {
@@ -148,11 +151,7 @@ fn keep_smallest<K: Ord>(candidates: &mut Vec<Candidate>, key: impl Fn(&Candidat
 /// Keeps the first and, of those that are equal to it up to step e, as many as may be used together. They
 /// must lead over different next hops and, unless relaxed, into the same AS.
 fn keep_multipath(candidates: &mut Vec<Candidate>, options: &DecisionOptions) {
-    let limit = usize::from(options.max_paths.max(1));
-    if limit == 1 {
-        candidates.truncate(1);
-        return;
-    }
+    let limit = usize::from(options.max_paths);
     let neighbor_as = candidates[0].meta.neighbor_as;
     candidates.retain(|path| options.multipath_relax || path.meta.neighbor_as == neighbor_as);
     // Two paths over one next hop are one way out. The set is small: the limit ends the search.

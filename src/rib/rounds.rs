@@ -9,12 +9,12 @@ use super::decision::{Candidate, loses, select};
 use super::table::{
     DEAD, DECIDED, LIVE, NONE, PathSlot, QUEUED, RECHECK, SELECTED, Shared, Stored, TOUCHED, Table,
 };
-use super::trie::{LANES, prefetch};
+use super::trie::LANES;
 use crate::types::{DestId, PeerId};
 
 /// How many slots a round looks at for one unit of the budget: it reads them in a row, which costs a
 /// sixteenth of a decision.
-const SLOTS_PER_UNIT: usize = 16;
+const SLOTS_PER_UNIT: usize = LANES;
 
 impl<N: Stored> Table<N> {
     /// Orders a round over all paths.
@@ -45,13 +45,12 @@ impl<N: Stored> Table<N> {
             let count = self.changed.len().min(LANES).min(left);
             for (slot, dest) in batch.iter_mut().zip(self.changed.drain(..count)) {
                 *slot = dest;
-                prefetch(&self.dests[dest as usize]);
             }
-            for dest in &batch[..count] {
-                if let Some(path) = self.paths.get(self.dests[*dest as usize].head as usize) {
-                    prefetch(path);
-                }
-            }
+            self.fetch(&batch[..count], |path| {
+                shared.attrs.prefetch(path.attrs);
+                // A decision that only has to look at additions ends here.
+                path.has(DECIDED) && self.dests[path.dest as usize].flags & RECHECK == 0
+            });
             for dest in &batch[..count] {
                 if self.decide(shared, *dest) {
                     out.push(DestId(*dest));
@@ -98,6 +97,7 @@ impl<N: Stored> Table<N> {
         let count = SLOTS_PER_UNIT.min(self.round.left).min(self.paths.len() - self.round.at);
         let start = self.round.at;
         let mut doomed = [NONE; SLOTS_PER_UNIT];
+        let mut dests = [NONE; SLOTS_PER_UNIT];
         let mut removals = 0;
         let mut moved = 0;
         for index in start..start + count {
@@ -106,9 +106,9 @@ impl<N: Stored> Table<N> {
                 continue;
             }
             if self.is_doomed(shared, &path) {
-                prefetch(&self.dests[path.dest as usize]);
                 shared.attrs.prefetch(path.attrs);
                 doomed[removals] = index as u32;
+                dests[removals] = path.dest;
                 removals += 1;
             } else if shared.attrs.next_hops.any_moved()
                 && shared.attrs.next_hops.moved(shared.attrs.meta(path.attrs).next_hop)
@@ -119,6 +119,8 @@ impl<N: Stored> Table<N> {
         }
         self.round.at += count;
         self.round.left -= count;
+        // To take a path out of its list one has to come by those before it.
+        self.fetch(&dests[..removals], |path| self.is_doomed(shared, path));
         for index in &doomed[..removals] {
             self.remove_path(shared, *index);
         }

@@ -327,37 +327,45 @@ impl<N: Stored> Table<N> {
     fn look_up(&self, shared: &Shared, peer: PeerId, nets: &[N]) -> [u32; LANES] {
         let mut dests = [NO_VALUE; LANES];
         self.trie.get_batch(nets, &mut dests);
-        let mut lanes = [(0usize, NONE); LANES];
-        let mut count = 0;
-        for dest in dests.iter().filter(|dest| **dest != NO_VALUE) {
-            prefetch(&self.dests[*dest as usize]);
-            lanes[count].0 = *dest as usize;
-            count += 1;
-        }
-        let mut walking = 0;
-        for lane in 0..count {
-            let head = self.dests[lanes[lane].0].head;
-            if head != NONE {
-                prefetch(&self.paths[head as usize]);
-                lanes[walking].1 = head;
-                walking += 1;
+        self.fetch(&dests[..nets.len()], |path| {
+            let found = path.peer() == peer;
+            if found {
+                shared.attrs.prefetch(path.attrs);
+            }
+            found
+        });
+        dests
+    }
+
+    /// Brings up to [`LANES`] destinations and their paths into the cache, each list as far as the first
+    /// path that `last` says so of. It goes along all lists at once, so that their misses overlap.
+    pub(super) fn fetch(&self, dests: &[u32], last: impl Fn(&PathSlot) -> bool) {
+        for dest in dests {
+            if let Some(dest) = self.dests.get(*dest as usize) {
+                prefetch(dest);
             }
         }
-        while walking > 0 {
-            let mut still = 0;
+        let mut lanes = [NONE; LANES];
+        let mut count = 0;
+        for dest in dests {
+            let head = self.head(*dest);
+            if let Some(path) = self.paths.get(head as usize) {
+                prefetch(path);
+                lanes[count] = head;
+                count += 1;
+            }
+        }
+        while count > 0 {
+            let walking = std::mem::take(&mut count);
             for lane in 0..walking {
-                let path = &self.paths[lanes[lane].1 as usize];
-                if path.peer() == peer {
-                    shared.attrs.prefetch(path.attrs);
-                } else if path.next != NONE {
+                let path = &self.paths[lanes[lane] as usize];
+                if !last(path) && path.next != NONE {
                     prefetch(&self.paths[path.next as usize]);
-                    lanes[still].1 = path.next;
-                    still += 1;
+                    lanes[count] = path.next;
+                    count += 1;
                 }
             }
-            walking = still;
         }
-        dests
     }
 
     /// The destination of a prefix, made if there is none.

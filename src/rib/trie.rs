@@ -365,6 +365,8 @@ impl<N: Net> Trie<N> {
                 let target = net.len() - net.len() % STRIDE;
                 let node = self.node(at[lane] as usize);
                 let depth = node.depth();
+                // Where the block ends tells where an insertion would write.
+                let mut last = node.block;
                 if depth < target {
                     let stride = net.addr().stride(depth);
                     if node.external & 1 << stride != 0 {
@@ -376,9 +378,12 @@ impl<N: Net> Trie<N> {
                     let position = position(net.addr(), target, net.len());
                     if node.internal & 1 << position != 0 {
                         at[lane] = node.value_at(position) as u32;
-                        prefetch(&words[at[lane] as usize]);
                         found |= 1 << lane;
+                        last = at[lane];
                     }
+                }
+                if let Some(word) = words.get(last as usize) {
+                    prefetch(word);
                 }
                 on_the_way &= !(1 << lane);
             }

@@ -165,8 +165,8 @@ fn a_match_that_is_refused_falls_back_to_a_shorter_one() {
     for (value, len) in [(0, 0), (1, 8), (2, 9), (3, 24), (4, 32)] {
         trie.get_or_insert(Prefix4::new(0x0a00_0001, len), value);
     }
-    for refused in (0..5).rev() {
-        let expected = (refused as u32).checked_sub(1);
+    for refused in (0u32..5).rev() {
+        let expected = refused.checked_sub(1);
         assert_eq!(trie.longest_match(0x0a00_0001, |value| value < refused), expected);
     }
 }

@@ -27,6 +27,9 @@ pub mod open;
 pub mod route_refresh;
 pub mod update;
 
+#[cfg(test)]
+mod tests;
+
 pub use attrs::canonical::canonicalize;
 pub use attrs::editor::AttributeEditor;
 pub use attrs::{AsPath, PathAttributes};

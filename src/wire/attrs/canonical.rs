@@ -62,7 +62,7 @@ const fn canonical_flags(flags: u8, value_len: usize) -> u8 {
     if value_len > 255 { flags | flag::EXTENDED_LENGTH } else { flags }
 }
 
-/// RFC 8092 §5: a receiver silently removes repeated values.
+/// RFC 8092 §2: a receiver silently removes repeated values.
 fn has_duplicates(value: &[u8]) -> bool {
     const QUADRATIC_MAX: usize = 16;
     if value.len() / 12 <= QUADRATIC_MAX {
@@ -84,12 +84,13 @@ fn without_duplicates(value: &[u8]) -> Vec<u8> {
 /// The block of a message from a speaker with two-octet AS numbers: they are widened, and AS4_PATH and
 /// AS4_AGGREGATOR tell what AS_TRANS stood for (RFC 6793 §4.2.3).
 fn merge(view: &UpdateView<'_>, spans: &[Span], out: &mut Vec<u8>) {
-    let aggregator = view.span_value(code::AGGREGATOR);
-    // An aggregator that is not AS_TRANS was formed by somebody who knows two octets only, after the AS4
-    // attributes had been made: they are out of date.
-    let current = aggregator.is_none_or(|value| read_u16(value) == AS_TRANS);
-    let as4_path = view.span_value(code::AS4_PATH).filter(|_| current);
-    let as4_aggregator = view.span_value(code::AS4_AGGREGATOR).filter(|_| current);
+    let as4_aggregator = view.span_value(code::AS4_AGGREGATOR);
+    // Both aggregators, and the short one is not AS_TRANS: somebody who knows two octets only aggregated
+    // again after the AS4 attributes had been made. They are out of date.
+    let outdated = as4_aggregator.is_some()
+        && view.span_value(code::AGGREGATOR).is_some_and(|value| read_u16(value) != AS_TRANS);
+    let as4_path = view.span_value(code::AS4_PATH).filter(|_| !outdated);
+    let as4_aggregator = as4_aggregator.filter(|_| !outdated);
     for span in spans {
         let value = &view.attributes[usize::from(span.value)..usize::from(span.end)];
         match span.code {
