@@ -343,6 +343,11 @@ impl Fib {
         self.audit
     }
 
+    /// How a destination stands in the kernel; nothing if it is not to be there and is not there.
+    pub fn row_of(&self, family: Family, dest: DestId, prefix: Prefix) -> Option<FibRow> {
+        self.routes.holds((family, dest)).then(|| self.row((family, dest), prefix))
+    }
+
     /// Up to `limit` rows after `after`, in no order of prefixes, into `out`; where to go on, or `None`
     /// at the end.
     pub fn rows(
