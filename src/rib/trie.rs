@@ -104,7 +104,7 @@ bits!(
     u32,
     32,
     1,
-    |bits: u32, depth: u8| ((bits << depth) >> 27),
+    |bits: u32, depth: u8| (bits << depth) >> 27,
     |words: &[u32]| words[0],
     |bits: u32, words: &mut [u32]| words[0] = bits
 );
