@@ -14,5 +14,6 @@ pub mod policy;
 pub mod reactor;
 pub mod rib;
 pub mod session;
+pub mod speaker;
 pub mod types;
 pub mod wire;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    kulan::cli::main(|_config, _path| Err("the loop has not been built yet".into()))
+    kulan::cli::main(kulan::reactor::run)
 }

@@ -7,6 +7,7 @@
 mod check;
 mod client;
 mod json;
+mod lab;
 mod show;
 mod table;
 mod text;
@@ -61,6 +62,12 @@ enum Command {
     Show(Show),
     /// Follow what happens, a line each, until interrupted
     Watch(WatchArgs),
+    /// Build a small network on this machine, all kulan, and show what it does; needs no root
+    Lab {
+        /// Leave it running until Enter is pressed
+        #[arg(long)]
+        keep: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -186,6 +193,7 @@ pub fn main(run: impl FnOnce(Config, PathBuf) -> Result<(), String>) -> ExitCode
         Command::Check(file) => check::check(&file.config, global.json),
         Command::Reload => client::block_on(&global.target, show::reload(&global)),
         Command::Show(what) => client::block_on(&global.target, show::show(what, &global)),
+        Command::Lab { keep } => lab::run(keep).map_err(Failure::Failed),
         Command::Watch(what) => client::block_on(&global.target, watch::watch(what, &global)),
     };
     let (status, text) = match result {

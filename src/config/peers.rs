@@ -43,7 +43,8 @@ pub(super) struct Names<'c> {
 impl Default for GracefulRestart {
     fn default() -> GracefulRestart {
         GracefulRestart {
-            enabled: true,
+            // A node that died must not attract traffic for minutes; who wants that says so.
+            enabled: false,
             restart_time_s: RESTART_TIME_S_DEFAULT,
             stale_time_s: STALE_TIME_S_DEFAULT,
             notification: true,

@@ -15,6 +15,7 @@ mod http;
 mod kulan;
 mod listen;
 pub mod message;
+pub mod respond;
 mod watch;
 
 use std::io;

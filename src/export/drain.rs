@@ -7,7 +7,7 @@
 
 use super::batch::{Batch, Telling};
 use super::group::{CLASSES, Group, RECHECK_DONE, Walk, WalkKind};
-use super::member::{End, Member, Phase};
+use super::member::{Member, Phase};
 use super::ring::{Audience, MAIN};
 use super::told::{NO_SLOT, NOTHING, PENDING, is_told, is_told_to, source_slot, told_by};
 use super::{ExportLimits, Seats};
@@ -96,7 +96,7 @@ impl Group {
     }
 
     /// Frees what every member has read.
-    fn trim(&mut self) {
+    pub fn trim(&mut self) {
         if self.ring.head() != self.ring.tail() {
             let cursors = self.members.iter().flatten().filter_map(|member| member.cursor.as_ref());
             match cursors.min_by_key(|cursor| cursor.seq) {
@@ -433,10 +433,12 @@ impl Group {
                 continue;
             }
             let held = walk.kind == WalkKind::Initial && round.hold_end_of_rib;
-            let end = if held { End::Nothing } else { walk.kind.end() };
-            if end != End::Nothing {
+            if walk.kind.ends_with_end_of_rib() && !held {
                 let (out, _) = self.ring.open(MESSAGE_LEN_MAX);
-                encode_end(end, self.key.family, out);
+                encode_end_of_rib(self.key.family, out);
+            } else if walk.kind == WalkKind::EnhancedRefresh {
+                let (out, _) = self.ring.open(MESSAGE_LEN_MAX);
+                RouteRefresh::new(self.key.family, RefreshKind::End).encode(out);
             }
             self.ring.push_walk_end(1 << class);
             let head = self.ring.head();
@@ -510,11 +512,15 @@ impl Group {
             let telling = Telling { key: &self.key, policy: &self.policy, rib: round.rib };
             round.batch.encode(&telling, member.backlog.bytes_mut());
             if catch_up.pending.is_empty() {
-                if catch_up.end == End::EndOfRib && round.hold_end_of_rib {
+                let out = member.backlog.bytes_mut();
+                if catch_up.owes_end_of_refresh {
+                    RouteRefresh::new(self.key.family, RefreshKind::End).encode(out);
+                }
+                if catch_up.owes_end_of_rib && round.hold_end_of_rib {
                     member.owed_end_of_rib = true;
                     self.owed.push(slot);
-                } else {
-                    encode_end(catch_up.end, self.key.family, member.backlog.bytes_mut());
+                } else if catch_up.owes_end_of_rib {
+                    encode_end_of_rib(self.key.family, out);
                 }
                 member.phase = Phase::Main;
                 member.cursor = Some(self.ring.cursor(MAIN));
@@ -532,13 +538,5 @@ impl Group {
     /// Whether the best route of a destination came from `peer`.
     fn own_route(&self, rib: &Rib, dest: u32, peer: PeerId) -> bool {
         rib.best(self.key.family, DestId(dest)).is_some_and(|path| path.peer == peer)
-    }
-}
-
-fn encode_end(end: End, family: Family, out: &mut Vec<u8>) {
-    match end {
-        End::Nothing => {}
-        End::EndOfRib => encode_end_of_rib(family, out),
-        End::EndOfRefresh => RouteRefresh::new(family, RefreshKind::End).encode(out),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::key::GroupKey;
-use super::member::{CatchUp, End, Member, Phase};
+use super::member::{CatchUp, Member, Phase};
 use super::ring::{MAIN, Ring};
 use super::told::{Epoch, NO_SLOT, NOTHING, PENDING, SLOTS_MAX, is_told, is_told_to, source_slot, told_by};
 use crate::policy::Policy;
@@ -54,13 +54,9 @@ pub(super) enum WalkKind {
 }
 
 impl WalkKind {
-    /// The message that ends the walk.
-    pub fn end(self) -> End {
-        match self {
-            WalkKind::Initial | WalkKind::OwedEnd => End::EndOfRib,
-            WalkKind::Refresh => End::Nothing,
-            WalkKind::EnhancedRefresh => End::EndOfRefresh,
-        }
+    /// Whether End-of-RIB ends the walk (RFC 4724 §2).
+    pub fn ends_with_end_of_rib(self) -> bool {
+        matches!(self, WalkKind::Initial | WalkKind::OwedEnd)
     }
 }
 
@@ -242,6 +238,16 @@ impl Group {
         }
     }
 
+    /// Works out what the member in `slot` is to be sent from the ring.
+    pub fn plan(&mut self, slot: u16) {
+        let Group { members, ring, .. } = self;
+        let member = members[usize::from(slot)].as_mut().expect("the peer table names taken slots only");
+        if let Some(cursor) = &member.cursor {
+            let (end, bytes) = ring.plan(cursor, slot);
+            member.planned = Some(((cursor.seq, cursor.partial), end, bytes));
+        }
+    }
+
     /// The member in `slot` asks to be told the table again.
     pub fn refresh(&mut self, slot: u16, enhanced: bool) {
         let member = self.member_mut(slot);
@@ -284,21 +290,22 @@ impl Group {
         // What it is still owed at the end: the marker of a walk that it has not passed.
         for (class, walk) in walks.iter().enumerate().skip(1) {
             let Some(walk) = walk.as_ref().filter(|_| cursor.reads & 1 << class != 0) else { continue };
-            let begun = cursor.seq > walk.opened;
-            match walk.kind {
-                WalkKind::EnhancedRefresh if !begun => {
+            if walk.kind.ends_with_end_of_rib() {
+                catch_up.owes_end_of_rib = true;
+            } else if walk.kind == WalkKind::EnhancedRefresh {
+                if cursor.seq > walk.opened {
+                    catch_up.owes_end_of_refresh = true;
+                } else {
                     // It has not even seen the beginning: later, then, and from there.
                     if member.wants_refresh.is_none() {
                         self.refreshing.push(slot);
                     }
                     member.wants_refresh = Some(true);
                 }
-                kind if catch_up.end == End::Nothing => catch_up.end = kind.end(),
-                _ => {}
             }
         }
         if std::mem::take(&mut member.owed_end_of_rib) {
-            catch_up.end = End::EndOfRib;
+            catch_up.owes_end_of_rib = true;
             self.owed.retain(|other| *other != slot);
         }
         if matches!(member.phase, Phase::Main) {

@@ -31,20 +31,9 @@ pub(super) struct CatchUp {
     pub next: u32,
     /// Whether its socket took no more when it left the ring: nothing is encoded until it asks.
     pub parked: bool,
-    /// What stands at the end.
-    pub end: End,
-}
-
-/// The message that ends a telling of the whole table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum End {
-    /// None.
-    #[default]
-    Nothing,
-    /// End-of-RIB (RFC 4724 §2).
-    EndOfRib,
-    /// EoRR (RFC 7313 §4).
-    EndOfRefresh,
+    /// What stands at the end; both may be due.
+    pub owes_end_of_rib: bool,
+    pub owes_end_of_refresh: bool,
 }
 
 impl CatchUp {
@@ -69,6 +58,8 @@ pub(super) struct Member {
     pub wants_refresh: Option<bool>,
     /// Where it reads the ring; none while [`Phase::Waiting`] or [`Phase::CatchingUp`].
     pub cursor: Option<Cursor>,
+    /// What the last plan for it was made from, led to, and how many bytes it was.
+    pub planned: Option<((u64, u16), Cursor, usize)>,
     /// Messages of its own, sent before what its cursor points at.
     pub backlog: Backlog,
     /// How many told destinations have this member as their source.
@@ -88,6 +79,7 @@ impl Member {
             owed_end_of_rib: false,
             wants_refresh: None,
             cursor: None,
+            planned: None,
             backlog: Backlog::default(),
             own_routes: 0,
             taken: 0,

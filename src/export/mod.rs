@@ -9,6 +9,8 @@ mod key;
 mod member;
 mod outgoing;
 #[cfg(test)]
+mod outgoing_test;
+#[cfg(test)]
 mod property_test;
 mod ring;
 mod told;
@@ -173,10 +175,11 @@ impl UpdateGroups {
         // Others may have waited for it.
         let empty = group.len() == 0;
         self.wants_drain = true;
-        if empty && let Some(group) = self.groups[seat.group.index()].take() {
-            if self.by_key.get(&group.key) == Some(&seat.group) {
-                self.by_key.remove(&group.key);
-            }
+        if empty
+            && let Some(group) = self.groups[seat.group.index()].take()
+            && self.by_key.get(&group.key) == Some(&seat.group)
+        {
+            self.by_key.remove(&group.key);
         }
         member
     }
@@ -286,7 +289,7 @@ impl UpdateGroups {
         self.wants_drain = false;
         let mut more = false;
         for group in self.groups.iter_mut().flatten() {
-            let head = group.ring.head();
+            let (head, caught_up) = (group.ring.head(), !group.catching_up.is_empty());
             let mut round = Round {
                 rib,
                 seats: &self.seats,
@@ -297,15 +300,24 @@ impl UpdateGroups {
                 hold_end_of_rib: self.hold_end_of_rib[group.key.family.index()],
             };
             more |= group.drain(&mut round);
-            if group.ring.head() != head || !group.catching_up.is_empty() {
-                for (slot, member) in group.members.iter_mut().enumerate() {
-                    let Some(member) = member else { continue };
-                    let seats = self.seats.entry(member.peer);
-                    if !seats.ready && member.has_data(&group.ring, slot as u16) {
-                        seats.ready = true;
-                        self.ready.push_back(member.peer);
-                    }
+            if group.ring.head() == head && !caught_up {
+                continue;
+            }
+            let mut anyone = false;
+            for (slot, member) in group.members.iter_mut().enumerate() {
+                let Some(member) = member else { continue };
+                if !member.has_data(&group.ring, slot as u16) {
+                    continue;
                 }
+                anyone = true;
+                let seats = self.seats.entry(member.peer);
+                if !std::mem::replace(&mut seats.ready, true) {
+                    self.ready.push_back(member.peer);
+                }
+            }
+            if !anyone {
+                // All of it was for members that have left, or come from whom it would go to.
+                group.trim();
             }
         }
         self.wants_drain |= more;
@@ -371,14 +383,17 @@ impl UpdateGroups {
             }
         }
         for seat in self.order(peer) {
+            self.group_mut(seat.group).plan(seat.slot);
+        }
+        for seat in self.order(peer) {
             let group = self.group(seat.group);
             let member = group.member(seat.slot);
             if out.len() < SLICES_MAX && !member.backlog.is_empty() {
                 out.push(IoSlice::new(member.backlog.unsent()));
             }
-            if let Some(cursor) = member.cursor.as_ref().filter(|_| out.len() < SLICES_MAX) {
+            if member.cursor.is_some() {
                 let room = SLICES_MAX - out.len();
-                group.ring.read(cursor, seat.slot, room, |bytes| out.push(IoSlice::new(bytes)));
+                out.extend(group.ring.planned().take(room).map(IoSlice::new));
             }
         }
     }
@@ -394,6 +409,14 @@ impl UpdateGroups {
             bytes = member.backlog.sent(bytes);
             let mut idle = member.backlog.is_empty();
             if idle && let Some(cursor) = &mut member.cursor {
+                bytes = match member.planned.take() {
+                    // The plan went out as a whole: no need to read it again.
+                    Some((from, end, all)) if bytes >= all && from == (cursor.seq, cursor.partial) => {
+                        *cursor = end;
+                        bytes - all
+                    }
+                    _ => bytes,
+                };
                 bytes = ring.sent(cursor, seat.slot, bytes);
                 idle = cursor.seq == ring.head();
             }

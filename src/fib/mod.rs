@@ -12,8 +12,30 @@
 //! newest wins; next-hop objects exist before the routes that use them and go after them; whatever was
 //! lost (an overrun, a batch without an answer) is found by reading the table again, not guessed.
 
+mod hops;
+mod mirror;
+pub mod netlink;
+mod objects;
+mod prefix_map;
+mod reading;
+mod routes;
+mod writing;
+
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use foldhash::fast::FixedState;
+use smallvec::SmallVec;
+
+use self::hops::Hops;
+use self::mirror::Mirror;
+use self::netlink::RouteWriter;
+use self::objects::ObjectTable;
+pub use self::objects::id_slot;
+use self::prefix_map::PrefixMap;
+use self::reading::{Compare, Discrepancy, Reading};
+use self::routes::{Place, Routes, Standing, Target, Why};
+use self::writing::Flight;
 use crate::types::{DestId, Family, NextHop, NextHopId, Prefix, Time};
 
 /// The number that marks kulan's routes and next-hop objects (`rtm_protocol`, `nh_protocol`). Free in
@@ -158,14 +180,92 @@ pub struct Link {
 }
 
 /// The routes and next hops of one domain, and the way into the kernel's table. See the module's essay.
+#[derive(Debug)]
 pub struct Fib {
     options: FibOptions,
+    writer: RouteWriter,
+    mirror: Mirror,
+    hops: Hops,
+    objects: ObjectTable,
+    routes: Routes,
+    /// The number of the last request.
+    seq: u32,
+    /// The batch that the kernel is answering.
+    flight: Option<Flight>,
+    /// What is being read from the kernel.
+    reading: Option<Reading>,
+    /// The walk that compares what was read with what is wanted.
+    compare: Option<Compare>,
+    /// A comparison was asked for, perhaps with a repair.
+    audit_wanted: Option<bool>,
+    audit: Option<AuditReport>,
+    /// What the last comparison found, until the route is next written.
+    discrepancies: HashMap<Place, Discrepancy, FixedState>,
+    ready: bool,
+    initial_sync_over: bool,
+    stale_until: Option<Time>,
+    /// Routes of ours in the kernel that no destination wants, with their next-hop ids.
+    stale: PrefixMap<u32>,
+    /// Those of `stale` that are about to be removed.
+    sweep: Vec<Prefix>,
+    /// Routes of ours that somebody else removed or replaced.
+    lost: PrefixMap<()>,
+    /// Destinations that a route of somebody else keeps out of the kernel.
+    foreign: PrefixMap<Place>,
+    /// Where the walk is that queues the routes of lost sets again.
+    resend: Option<(Family, u32)>,
+    /// Next-hop objects of ours that nothing uses, to be removed in this order.
+    removals: VecDeque<u32>,
+    /// The most requests of one batch.
+    batch_max: usize,
+    /// Nothing is written before this moment.
+    pause_until: Option<Time>,
+    pause_ms: u64,
+    complaint: Option<&'static str>,
+    /// What the kernel said about refused routes.
+    texts: Vec<Box<str>>,
+    requests: u64,
+    errors: u64,
+    overruns: u64,
+    repairs: u64,
 }
 
 impl Fib {
     /// A domain's kernel state; nothing is read or written before the first [`Fib::poll_batch`].
     pub fn new(options: FibOptions) -> Fib {
-        Fib { options }
+        Fib {
+            writer: RouteWriter { table: options.table, metric: options.metric, protocol: options.protocol },
+            mirror: Mirror::new(options.table),
+            hops: Hops::default(),
+            objects: ObjectTable::new(options.protocol, options.table),
+            routes: Routes::default(),
+            seq: 0,
+            flight: None,
+            reading: Some(Reading::everything(options.table)),
+            compare: None,
+            audit_wanted: None,
+            audit: None,
+            discrepancies: HashMap::default(),
+            ready: false,
+            initial_sync_over: false,
+            stale_until: None,
+            stale: PrefixMap::default(),
+            sweep: Vec::new(),
+            lost: PrefixMap::default(),
+            foreign: PrefixMap::default(),
+            resend: None,
+            removals: VecDeque::new(),
+            batch_max: writing::BATCH_MAX,
+            pause_until: None,
+            pause_ms: 0,
+            complaint: None,
+            texts: Vec::new(),
+            requests: 0,
+            errors: 0,
+            overruns: 0,
+            repairs: 0,
+            options,
+        }
     }
 
     /// What it was made with.
@@ -176,88 +276,76 @@ impl Fib {
     /// Wants `dest` to have the next hops `next_hops`, best first; all must be tracked. At most
     /// `max_paths` are used. Without any, the same as [`Fib::remove_route`].
     pub fn set_route(&mut self, family: Family, dest: DestId, next_hops: &[NextHopId]) {
-        let _ = (family, dest, next_hops);
+        if !self.options.install {
+            return;
+        }
+        let slots: SmallVec<[u32; 2]> =
+            next_hops.iter().take(self.options.max_paths).filter_map(|id| self.hops.find(*id)).collect();
+        let wanted = match slots.is_empty() {
+            true => Target::Nothing,
+            false => Target::Set(self.objects.set_of(&slots, &mut self.hops)),
+        };
+        let place = (family, dest);
+        self.routes.want(place, wanted, self.is_sure(place), &mut self.objects);
     }
 
     /// Wants `dest` not to be in the kernel.
     pub fn remove_route(&mut self, family: Family, dest: DestId) {
-        let _ = (family, dest);
+        if self.options.install {
+            let place = (family, dest);
+            self.routes.want(place, Target::Nothing, self.is_sure(place), &mut self.objects);
+        }
     }
 
     /// Whether the destination is still needed here, for its prefix: wanted, or not yet removed.
     pub fn holds(&self, family: Family, dest: DestId) -> bool {
-        let _ = (family, dest);
-        false
+        self.routes.holds((family, dest))
     }
 
     /// Follows a next hop: its state is reported once it is known and then at each change. `ifindex` is
     /// the interface of the session that a link-local address was learned on; 0 if there is none.
     pub fn track(&mut self, id: NextHopId, next_hop: NextHop, ifindex: u32) {
-        let _ = (id, next_hop, ifindex);
+        self.hops.track(id, next_hop, ifindex);
     }
 
     /// Stops following a next hop. Routes that use it keep it until they are changed.
     pub fn untrack(&mut self, id: NextHopId) {
-        let _ = id;
+        self.hops.untrack(id);
     }
 
     /// A tracked next hop whose reachability or metric changed.
     pub fn poll_next_hop_change(&mut self) -> Option<NextHopChange> {
-        None
-    }
-
-    /// Writes the next requests into `out` (which is cleared), to be passed to the kernel in one send;
-    /// returns whether there are any. The caller reads the replies before it asks again. `prefix` tells
-    /// the prefix of a destination that [`Fib::holds`].
-    pub fn poll_batch(
-        &mut self,
-        now: Time,
-        prefix: &dyn Fn(Family, DestId) -> Prefix,
-        out: &mut Vec<u8>,
-    ) -> bool {
-        let _ = (now, prefix);
-        out.clear();
-        false
-    }
-
-    /// Takes what was read from the netlink socket: whole messages, replies and notifications mixed.
-    pub fn handle_netlink(&mut self, now: Time, bytes: &[u8]) {
-        let _ = (now, bytes);
-    }
-
-    /// The send of the last batch failed with this (positive) errno: nothing of it was done.
-    pub fn handle_send_error(&mut self, now: Time, errno: i32) {
-        let _ = (now, errno);
-    }
-
-    /// A receive failed with this (positive) errno. ENOBUFS means that messages were lost.
-    pub fn handle_receive_error(&mut self, now: Time, errno: i32) {
-        let _ = (now, errno);
-    }
-
-    /// When [`Fib::poll_batch`] wants to be called even if nothing else happens.
-    pub fn poll_timeout(&self) -> Option<Time> {
-        None
+        self.hops.poll_change()
     }
 
     /// Whether the kernel's state has been read, so that next hops are known.
     pub fn is_ready(&self) -> bool {
-        false
+        self.ready
     }
 
     /// All peers have sent their tables (End-of-RIB), or the wait for them is over: what an earlier run
     /// left in the kernel and nobody announced again is removed.
-    pub fn end_of_initial_sync(&mut self) {}
+    pub fn end_of_initial_sync(&mut self) {
+        self.initial_sync_over = true;
+        self.stale_until = None;
+        self.begin_sweep();
+    }
 
     /// Compares the kernel's table with what is wanted, and with `repair` brings it there. The result is
     /// [`Fib::audit`] when the table has been read.
     pub fn begin_audit(&mut self, repair: bool) {
-        let _ = repair;
+        self.audit_wanted = Some(repair || self.audit_wanted == Some(true));
+        self.audit = None;
     }
 
     /// The last comparison's result; `None` while one is under way or if there was none.
     pub fn audit(&self) -> Option<AuditReport> {
-        None
+        self.audit
+    }
+
+    /// How a destination stands in the kernel; nothing if it is not to be there and is not there.
+    pub fn row_of(&self, family: Family, dest: DestId, prefix: Prefix) -> Option<FibRow> {
+        self.routes.holds((family, dest)).then(|| self.row((family, dest), prefix))
     }
 
     /// Up to `limit` rows after `after`, in no order of prefixes, into `out`; where to go on, or `None`
@@ -269,34 +357,105 @@ impl Fib {
         prefix: &dyn Fn(Family, DestId) -> Prefix,
         out: &mut Vec<FibRow>,
     ) -> Option<RowCursor> {
-        let _ = (after, limit, prefix, out);
+        const STALE: u64 = 2;
+        let start = after.map_or(0, |cursor| cursor.0);
+        let (mut section, mut at) = (start >> 32, start as u32);
+        let mut left = limit;
+        for family in Family::ALL.into_iter().skip(section as usize) {
+            while at < self.routes.end(family) {
+                if left == 0 {
+                    return Some(RowCursor(section << 32 | u64::from(at)));
+                }
+                let dest = DestId(at);
+                if self.routes.holds((family, dest)) {
+                    out.push(self.row((family, dest), prefix(family, dest)));
+                    left -= 1;
+                }
+                at += 1;
+            }
+            (section, at) = (section + 1, 0);
+        }
+        for (prefix, _) in self.stale.iter().skip(at as usize) {
+            if left == 0 {
+                return Some(RowCursor(STALE << 32 | u64::from(at)));
+            }
+            let state = KernelState::Stale;
+            out.push(FibRow { prefix, next_hops: Vec::new(), legs: Vec::new(), state });
+            left -= 1;
+            at += 1;
+        }
         None
+    }
+
+    fn row(&self, place: Place, prefix: Prefix) -> FibRow {
+        let (wanted, standing) = self.routes.standing(place);
+        let (mut next_hops, mut legs) = (Vec::new(), Vec::new());
+        if let Target::Set(set) = wanted {
+            let hops = self.objects.hops_of(set);
+            next_hops.extend(hops.iter().map(|hop| self.hops.get(*hop).next_hop.addr));
+            legs.extend(self.objects.legs_of(set).map(|leg| (leg.gateway, leg.ifindex)));
+        }
+        let in_kernel = || wanted.set().is_some_and(|set| self.objects.kernel_id(set).is_some());
+        let state = match standing {
+            Standing::Pending => KernelState::Pending,
+            Standing::Troubled(Why::Unresolved) => KernelState::Unresolved,
+            Standing::Troubled(Why::Foreign) => KernelState::Foreign,
+            Standing::Troubled(Why::Refused { errno, text }) => {
+                let text = self.texts.get(usize::from(text)).map_or("", |text| text);
+                KernelState::Failed { errno, text: text.to_owned() }
+            }
+            Standing::Clean if !in_kernel() => KernelState::Unresolved,
+            Standing::Clean => match self.discrepancies.get(&place) {
+                None if self.lost.get(prefix).is_some() => KernelState::Missing,
+                None => KernelState::Installed,
+                Some(Discrepancy::Missing) => KernelState::Missing,
+                Some(Discrepancy::Differs) => KernelState::Differs,
+                Some(Discrepancy::Foreign) => KernelState::Foreign,
+            },
+        };
+        FibRow { prefix, next_hops, legs, state }
     }
 
     /// What keeps the domain from working at all, for people: a missing privilege, a kernel too old.
     pub fn complaint(&self) -> Option<&str> {
-        None
+        self.complaint
     }
 
     /// Counters and gauges.
     pub fn stats(&self) -> FibStats {
-        FibStats::default()
+        let (installed, pending, troubled) = self.routes.counts();
+        FibStats {
+            installed,
+            pending,
+            troubled,
+            stale: self.stale.len() as u64,
+            next_hop_objects: self.objects.count() as u64,
+            requests: self.requests,
+            errors: self.errors,
+            overruns: self.overruns,
+            repairs: self.repairs,
+        }
     }
 
     /// The interface that has `addr` as one of its own addresses.
     pub fn link_of_address(&self, addr: IpAddr) -> Option<u32> {
-        let _ = addr;
-        None
+        self.mirror.addresses().iter().find(|address| address.addr == addr).map(|address| address.ifindex)
     }
 
     /// All interfaces, ordered by index.
     pub fn links(&self) -> Vec<Link> {
-        Vec::new()
+        self.mirror
+            .links()
+            .map(|(ifindex, name, usable)| Link { ifindex, name: name.to_owned(), usable })
+            .collect()
     }
 
     /// The addresses of an interface with their prefix lengths.
     pub fn addresses(&self, ifindex: u32) -> Vec<(IpAddr, u8)> {
-        let _ = ifindex;
-        Vec::new()
+        let of_link = self.mirror.addresses().iter().filter(|address| address.ifindex == ifindex);
+        of_link.map(|address| (address.addr, address.length)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

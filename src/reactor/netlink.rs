@@ -1,36 +1,38 @@
 //! The netlink socket of one domain: the fd under a [`Fib`], and nothing else.
 //!
 //! One socket carries requests, replies, dumps and notifications, so that they come in the order in which
-//! the kernel did things. A classic BPF filter on it drops the echo of our own writes (each would cost a
-//! read) and routes of tables that the domain does not look at.
+//! the kernel did things. A classic BPF filter drops the echo of our own writes, each of which would cost
+//! a read, and the routes of tables that the domain does not look at.
 
 use std::io;
 use std::os::fd::AsRawFd;
 
 use mio::event::Source;
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::fib::Fib;
+use crate::fib::netlink::{RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_NEWROUTE};
 use crate::types::{DestId, Family, Prefix, Time};
 
-/// A send must fit into the socket's send buffer: a batch is about 20 kB.
+/// A whole batch must fit into the send buffer; one of 256 requests takes about 20 kB.
 const SEND_BUFFER_BYTES: libc::c_int = 1 << 20;
 
-/// Room for notifications while the loop is elsewhere: a few thousand route changes at about 1 kB each
-/// as the kernel accounts for them.
+/// Room for what comes while the loop is elsewhere: the kernel counts about 1 kB for a notification, so
+/// this is some thousands of changed routes.
 const RECEIVE_BUFFER_BYTES: libc::c_int = 8 << 20;
 
-/// The kernel fills replies of a dump up to 32 kB; anything shorter than this would be cut.
+/// The kernel fills parts of a dump up to 32 kB; a shorter read would cut them.
 const READ_BYTES: usize = 64 << 10;
 
-/// Reads and batches of one [`NetlinkSocket::drive`]: about 3 ms of kernel time, so that a full table
-/// does not keep sessions waiting.
-const READS_MAX: usize = 32;
+/// Reads and batches of one [`NetlinkSocket::drive`]: 3 to 5 ms of kernel time, so that a table of a
+/// million routes does not keep sessions waiting.
+const READS_MAX: usize = 16;
 const BATCHES_MAX: usize = 4;
 
-/// rtnetlink's multicast groups that a domain follows: links, addresses and routes of both families,
-/// next-hop objects (linux/rtnetlink.h).
+/// The multicast groups that a domain follows (linux/rtnetlink.h): links, addresses and routes of both
+/// families, next-hop objects.
 const GROUPS: [u32; 6] = [1, 5, 7, 9, 11, 32];
 
 /// A non-blocking rtnetlink socket.
@@ -45,14 +47,15 @@ impl NetlinkSocket {
     /// `table` is the kernel table of the domain.
     pub fn open(table: u32) -> io::Result<NetlinkSocket> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        let _own = socket.bind_auto()?;
-        let _ = table;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_non_blocking(true)?;
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
         socket.set_netlink_get_strict_chk(true)?;
-        let _ = (SEND_BUFFER_BYTES, RECEIVE_BUFFER_BYTES);
+        enlarge(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER_BYTES)?;
+        enlarge(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BUFFER_BYTES)?;
+        attach_filter(&socket, port, table)?;
         for group in GROUPS {
             socket.add_membership(group)?;
         }
@@ -62,6 +65,10 @@ impl NetlinkSocket {
     /// Reads what has come, sends what the domain wants to write, and reads the answers, within a budget
     /// of a few milliseconds. Returns whether there is more to do at once; if not, the socket's
     /// readability or [`Fib::poll_timeout`] says when.
+    ///
+    /// # Errors
+    ///
+    /// Those that leave no way on: the socket is closed, or the kernel has shut it down.
     pub fn drive(
         &mut self,
         fib: &mut Fib,
@@ -74,7 +81,7 @@ impl NetlinkSocket {
                 return Ok(true);
             }
             if !fib.poll_batch(now, prefix, &mut self.batch) {
-                return Ok(false);
+                return Ok(fib.poll_timeout().is_some_and(|at| at <= now));
             }
             if let Err(error) = self.socket.send(&self.batch, 0) {
                 match error.raw_os_error() {
@@ -96,8 +103,8 @@ impl NetlinkSocket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => match error.raw_os_error() {
+                    Some(libc::EBADF | libc::ENOTSOCK) | None => return Err(error),
                     Some(errno) => fib.handle_receive_error(now, errno),
-                    None => return Err(error),
                 },
             }
         }
@@ -105,16 +112,98 @@ impl NetlinkSocket {
     }
 }
 
+fn set_option<T>(socket: &Socket, option: libc::c_int, value: &T) -> io::Result<()> {
+    // SAFETY: the pointer and the length name one value of `T`, which outlives the call; the kernel reads
+    // plain data from it.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets a buffer's size past the system's limit; without CAP_NET_ADMIN, up to the limit.
+fn enlarge(socket: &Socket, force: libc::c_int, plain: libc::c_int, bytes: libc::c_int) -> io::Result<()> {
+    match set_option(socket, force, &bytes) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => set_option(socket, plain, &bytes),
+        outcome => outcome,
+    }
+}
+
+/// Drops notifications of what this socket itself caused, and those of routes in other tables than the
+/// domain's, main and local. The parts of a dump and the replies to requests pass.
+fn attach_filter(socket: &Socket, port: u32, table: u32) -> io::Result<()> {
+    const LOAD_WORD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const LOAD_HALF: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
+    const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
+    const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const BITS: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    const NLM_F_MULTI: u16 = 2;
+    // Offsets in struct nlmsghdr, and in the struct rtmsg behind it.
+    const KIND: u32 = 4;
+    const FLAGS: u32 = 6;
+    const PORT: u32 = 12;
+    const TABLE: u32 = 20;
+    // Places in the program below.
+    const ROUTE: usize = 5;
+    const OWN: usize = 11;
+    const PASS: usize = 15;
+    const DROP: usize = 16;
+
+    // BPF loads in network byte order what netlink stores in the machine's.
+    let half = |value: u16| u32::from(value.to_be());
+    let table = u32::from(u8::try_from(table).unwrap_or(libc::RT_TABLE_COMPAT));
+    let (main, local) = (u32::from(libc::RT_TABLE_MAIN), u32::from(libc::RT_TABLE_LOCAL));
+    // (operation, operand, where to if true, where to if false)
+    let program = [
+        (LOAD_HALF, KIND, 1, 1),
+        (EQUAL, half(RTM_NEWROUTE), ROUTE, 2),
+        (EQUAL, half(RTM_DELROUTE), ROUTE, 3),
+        (EQUAL, half(RTM_NEWNEXTHOP), OWN, 4),
+        (EQUAL, half(RTM_DELNEXTHOP), OWN, PASS),
+        (LOAD_HALF, FLAGS, 6, 6),
+        (BITS, half(NLM_F_MULTI), PASS, 7),
+        (LOAD_BYTE, TABLE, 8, 8),
+        (EQUAL, table, OWN, 9),
+        (EQUAL, main, OWN, 10),
+        (EQUAL, local, OWN, DROP),
+        (LOAD_HALF, FLAGS, 12, 12),
+        (BITS, half(NLM_F_MULTI), PASS, 13),
+        (LOAD_WORD, PORT, 14, 14),
+        (EQUAL, port.to_be(), DROP, PASS),
+        (RETURN, u32::MAX, 0, 0),
+        (RETURN, 0, 0, 0),
+    ];
+    let mut filter = [libc::sock_filter { code: 0, jt: 0, jf: 0, k: 0 }; 17];
+    for (at, ((code, k, jt, jf), out)) in program.into_iter().zip(&mut filter).enumerate() {
+        // Jumps count from the next instruction; the others have none.
+        let distance = |to: usize| if code == EQUAL || code == BITS { (to - at - 1) as u8 } else { 0 };
+        *out = libc::sock_filter { code: code as u16, jt: distance(jt), jf: distance(jf), k };
+    }
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // The kernel copies the program during the call; `filter` lives until its end.
+    set_option(socket, libc::SO_ATTACH_FILTER, &program)
+}
+
 impl Source for NetlinkSocket {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        mio::unix::SourceFd(&self.socket.as_raw_fd()).register(registry, token, interests)
+        SourceFd(&self.socket.as_raw_fd()).register(registry, token, interests)
     }
 
     fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        mio::unix::SourceFd(&self.socket.as_raw_fd()).reregister(registry, token, interests)
+        SourceFd(&self.socket.as_raw_fd()).reregister(registry, token, interests)
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        mio::unix::SourceFd(&self.socket.as_raw_fd()).deregister(registry)
+        SourceFd(&self.socket.as_raw_fd()).deregister(registry)
     }
 }
+
+#[cfg(test)]
+mod kernel_tests;

@@ -247,7 +247,7 @@ impl Capability {
 
     /// Appends code, length and value. What does not fit into the 255 octets of a value is cut off: the
     /// last families, the end of a name.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[self.code(), 0]);
         let start = out.len();
         match self {

@@ -173,10 +173,10 @@ fn decode_context(octet: u8) -> DecodeContext {
 /// Order, flags and lengths as the documentation of `wire::attrs` says.
 fn assert_canonical(block: &[u8]) {
     let mut rebuilt = Vec::new();
-    let mut last = 0;
+    let mut last = None;
     for attribute in PathAttributes::new(block).iter() {
-        assert!(attribute.code > last, "ascending, each once");
-        last = attribute.code;
+        assert!(Some(attribute.code) > last, "ascending, each once");
+        last = Some(attribute.code);
         let forbidden = [
             code::NEXT_HOP,
             code::MP_REACH_NLRI,

@@ -62,7 +62,7 @@ const fn canonical_flags(flags: u8, value_len: usize) -> u8 {
     if value_len > 255 { flags | flag::EXTENDED_LENGTH } else { flags }
 }
 
-/// RFC 8092 §5: a receiver silently removes repeated values.
+/// RFC 8092 §2: a receiver silently removes repeated values.
 fn has_duplicates(value: &[u8]) -> bool {
     const QUADRATIC_MAX: usize = 16;
     if value.len() / 12 <= QUADRATIC_MAX {

@@ -1,0 +1,533 @@
+//! A [`Fib`] against a small kernel of ours that can be made to fail in every way the real one does:
+//! refused requests, batches too large, lost replies, links that flap, routes removed by others. Whatever
+//! happens in between, at the end the kernel holds exactly what is wanted.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv6Addr;
+
+use proptest::prelude::*;
+
+use super::netlink::{
+    self, Members, Message, Messages, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Object, ObjectView,
+    RouteView, RouteWriter,
+};
+use super::*;
+use crate::types::{Prefix4, Prefix6};
+
+const DESTS: u32 = 12;
+const LINKS: [u32; 2] = [1, 2];
+
+#[derive(Default)]
+struct Kernel {
+    objects: BTreeMap<u32, (u8, Object)>,
+    /// By prefix: (protocol, next-hop object). All have our metric.
+    routes: BTreeMap<Prefix, (u8, u32)>,
+    carrier: BTreeSet<u32>,
+    replies: VecDeque<Vec<u8>>,
+    /// The errno that single requests get, for as many requests.
+    refuse: Option<(i32, u32)>,
+    /// The longest batch, in bytes.
+    send_max: usize,
+    /// Replies and notifications are lost until the next receive, which says so.
+    overrun: bool,
+    acks: usize,
+}
+
+impl Kernel {
+    fn new() -> Kernel {
+        Kernel { carrier: BTreeSet::from(LINKS), send_max: usize::MAX, ..Kernel::default() }
+    }
+
+    fn reply(&mut self, message: Vec<u8>) {
+        if !self.overrun {
+            self.replies.push_back(message);
+        }
+    }
+
+    fn link_message(&self, ifindex: u32, seq: u32) -> Vec<u8> {
+        let mut fixed = [0; 16];
+        fixed[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+        let flags: u32 = if self.carrier.contains(&ifindex) { 0x10001 } else { 1 };
+        fixed[8..12].copy_from_slice(&flags.to_ne_bytes());
+        let mut out = Vec::new();
+        let start = netlink::begin(&mut out, netlink::RTM_NEWLINK, 2, seq, &fixed);
+        netlink::attribute(&mut out, 3, b"link\0");
+        netlink::end(&mut out, start);
+        out
+    }
+
+    /// The connected route of a link, 2001:db8:N::/64.
+    fn connected(ifindex: u32, seq: u32) -> Vec<u8> {
+        let mut out = Vec::new();
+        let fixed = [libc::AF_INET6 as u8, 64, 0, 0, 254, 2, 0, 1, 0, 0, 0, 0];
+        let start = netlink::begin(&mut out, netlink::RTM_NEWROUTE, 2, seq, &fixed);
+        netlink::attribute(&mut out, 1, &(0x2001_0db8 << 96 | u128::from(ifindex) << 80).to_be_bytes());
+        netlink::attribute(&mut out, 4, &ifindex.to_ne_bytes());
+        netlink::end(&mut out, start);
+        out
+    }
+
+    fn outcome(&mut self, request: &Message<'_>, errno: i32) {
+        let mut fixed = [0; 20];
+        fixed[..4].copy_from_slice(&(-errno).to_ne_bytes());
+        let mut out = Vec::new();
+        let start = netlink::begin(&mut out, netlink::NLMSG_ERROR, 0x100, request.seq, &fixed);
+        netlink::end(&mut out, start);
+        self.reply(out);
+    }
+
+    fn send(&mut self, batch: &[u8]) -> Result<(), i32> {
+        if batch.len() > self.send_max {
+            return Err(libc::EMSGSIZE);
+        }
+        for request in Messages::new(batch) {
+            if matches!(request.kind, 18 | 22 | 26 | 106) {
+                self.dump(&request);
+                continue;
+            }
+            let errno = match &mut self.refuse {
+                Some((errno, left)) if *left > 0 => {
+                    *left -= 1;
+                    *errno
+                }
+                _ => self.change(&request),
+            };
+            if errno != 0 || request.flags & NLM_F_ACK != 0 {
+                self.acks += 1;
+                self.outcome(&request, errno);
+            }
+        }
+        Ok(())
+    }
+
+    fn dump(&mut self, request: &Message<'_>) {
+        let mut messages = Vec::new();
+        match request.kind {
+            18 => messages.extend(LINKS.map(|link| self.link_message(link, request.seq))),
+            26 if request.payload[4] == 254 => {
+                let family = request.payload[0];
+                if i32::from(family) == libc::AF_INET6 {
+                    messages.extend(LINKS.map(|link| Kernel::connected(link, request.seq)));
+                }
+                for (prefix, (protocol, id)) in &self.routes {
+                    if (i32::from(family) == libc::AF_INET6) == matches!(prefix, Prefix::V6(_)) {
+                        let mut out = Vec::new();
+                        let writer = RouteWriter { table: 254, metric: METRIC, protocol: *protocol };
+                        writer.write(&mut out, request.seq, 2, *prefix, *id);
+                        messages.push(out);
+                    }
+                }
+            }
+            106 => {
+                for (id, (protocol, object)) in &self.objects {
+                    let mut out = Vec::new();
+                    write_object(&mut out, request.seq, *protocol, *id, object);
+                    messages.push(out);
+                }
+            }
+            _ => {}
+        }
+        for message in messages {
+            self.reply(message);
+        }
+        let mut done = Vec::new();
+        let start = netlink::begin(&mut done, netlink::NLMSG_DONE, 2, request.seq, &[0; 4]);
+        netlink::end(&mut done, start);
+        self.reply(done);
+    }
+
+    fn change(&mut self, request: &Message<'_>) -> i32 {
+        let has = |flag| request.flags & flag != 0;
+        match request.kind {
+            netlink::RTM_NEWROUTE => {
+                let route = RouteView::read(request.payload).unwrap();
+                if !self.objects.contains_key(&route.next_hop_id) {
+                    return libc::EINVAL;
+                }
+                let there = self.routes.contains_key(&route.prefix);
+                if there && has(NLM_F_EXCL) {
+                    return libc::EEXIST;
+                }
+                assert!(has(NLM_F_CREATE) && (!there || has(NLM_F_REPLACE)));
+                self.routes.insert(route.prefix, (route.protocol, route.next_hop_id));
+            }
+            netlink::RTM_DELROUTE => {
+                let route = RouteView::read(request.payload).unwrap();
+                match self.routes.get(&route.prefix) {
+                    Some((protocol, _)) if *protocol == route.protocol => {
+                        self.routes.remove(&route.prefix);
+                    }
+                    _ => return libc::ESRCH,
+                }
+            }
+            netlink::RTM_NEWNEXTHOP => {
+                let view = ObjectView::read(request.payload).unwrap();
+                if self.objects.contains_key(&view.id) && has(NLM_F_EXCL) {
+                    return libc::EEXIST;
+                }
+                match &view.object {
+                    Object::Single(via) if !self.carrier.contains(&via.ifindex) => return libc::ENETDOWN,
+                    Object::Group(members)
+                        if members.iter().any(|(id, _)| !self.objects.contains_key(id)) =>
+                    {
+                        return libc::EINVAL;
+                    }
+                    _ => {}
+                }
+                self.objects.insert(view.id, (view.protocol, view.object));
+            }
+            netlink::RTM_DELNEXTHOP => {
+                let id = ObjectView::read(request.payload).unwrap().id;
+                if !self.objects.contains_key(&id) {
+                    return libc::ENOENT;
+                }
+                self.drop_objects(|other, _| other == id);
+            }
+            kind => panic!("no such request: {kind}"),
+        }
+        0
+    }
+
+    fn drop_objects(&mut self, gone: impl Fn(u32, &Object) -> bool) {
+        self.objects.retain(|id, (_, object)| !gone(*id, object));
+        let there: BTreeSet<u32> = self.objects.keys().copied().collect();
+        self.objects.retain(|_, (_, object)| match object {
+            Object::Group(members) => {
+                members.retain(|(member, _)| there.contains(member));
+                !members.is_empty()
+            }
+            _ => true,
+        });
+        self.routes.retain(|_, (_, id)| self.objects.contains_key(id));
+    }
+
+    fn set_carrier(&mut self, ifindex: u32, carrier: bool) {
+        if carrier {
+            self.carrier.insert(ifindex);
+        } else {
+            self.carrier.remove(&ifindex);
+            self.drop_objects(|_, object| matches!(object, Object::Single(via) if via.ifindex == ifindex));
+        }
+        let message = self.link_message(ifindex, 0);
+        self.reply(message);
+    }
+
+    /// Somebody else removes a route of ours.
+    fn remove_by_hand(&mut self, prefix: Prefix) {
+        if self.routes.remove(&prefix).is_some() {
+            let mut out = Vec::new();
+            RouteWriter { table: 254, metric: METRIC, protocol: PROTOCOL }.delete(&mut out, 0, prefix);
+            out[12..16].copy_from_slice(&99u32.to_ne_bytes());
+            self.reply(out);
+        }
+    }
+}
+
+fn write_object(out: &mut Vec<u8>, seq: u32, protocol: u8, id: u32, object: &Object) {
+    match object {
+        Object::Single(via) => netlink::write_single(out, seq, 2, protocol, id, *via),
+        Object::Group(members) => netlink::write_group(out, seq, 2, protocol, id, members),
+        Object::Other => {}
+    }
+}
+
+fn prefix_of(family: Family, dest: DestId) -> Prefix {
+    match family {
+        Family::Ipv4Unicast => Prefix::V4(Prefix4::new(0x0a00_0000 | dest.0 << 8, 24)),
+        Family::Ipv6Unicast => Prefix::V6(Prefix6::new(0x2a00 << 112 | u128::from(dest.0) << 80, 48)),
+    }
+}
+
+fn place_of(number: u32) -> (Family, DestId) {
+    let family = if number.is_multiple_of(2) { Family::Ipv4Unicast } else { Family::Ipv6Unicast };
+    (family, DestId(number / 2))
+}
+
+struct World {
+    kernel: Kernel,
+    fib: Fib,
+    now: Time,
+    wanted: BTreeMap<u32, Vec<u32>>,
+}
+
+impl World {
+    fn new(kernel: Kernel) -> World {
+        let fib = Fib::new(FibOptions { install: true, max_paths: 4, ..FibOptions::default() });
+        let mut world = World { kernel, fib, now: Time(1), wanted: BTreeMap::new() };
+        for link in LINKS {
+            let addr = Ipv6Addr::new(0x2001, 0xdb8, link as u16, 0, 0, 0, 0, 9);
+            world.fib.track(NextHopId(link), NextHop::new(addr.into()), 0);
+        }
+        world
+    }
+
+    fn set(&mut self, number: u32, links: &[u32]) {
+        let (family, dest) = place_of(number);
+        let hops: Vec<NextHopId> = links.iter().map(|link| NextHopId(*link)).collect();
+        self.fib.set_route(family, dest, &hops);
+        match links {
+            [] => self.wanted.remove(&number),
+            _ => self.wanted.insert(number, links.to_vec()),
+        };
+    }
+
+    fn receive(&mut self) {
+        if std::mem::take(&mut self.kernel.overrun) {
+            self.fib.handle_receive_error(self.now, libc::ENOBUFS);
+        }
+        while let Some(message) = self.kernel.replies.pop_front() {
+            self.fib.handle_netlink(self.now, &message);
+        }
+    }
+
+    fn step(&mut self) -> bool {
+        self.receive();
+        let mut batch = Vec::new();
+        let sent = self.fib.poll_batch(self.now, &prefix_of, &mut batch);
+        if sent && let Err(errno) = self.kernel.send(&batch) {
+            self.fib.handle_send_error(self.now, errno);
+        }
+        while self.fib.poll_next_hop_change().is_some() {}
+        sent
+    }
+
+    /// Works, letting time pass, until nothing is left to do.
+    fn settle(&mut self) {
+        for _ in 0..20_000 {
+            if self.step() || !self.kernel.replies.is_empty() {
+                continue;
+            }
+            match self.fib.poll_timeout() {
+                // Nothing but the wait for the initial synchronisation.
+                None => return,
+                Some(at) if at > self.now.plus_s(200) => return,
+                Some(at) => self.now = self.now.max(at),
+            }
+        }
+        panic!("never done: {:?}, {:?}", self.fib.stats(), self.fib.poll_timeout());
+    }
+
+    fn check(&self) {
+        let ours: BTreeMap<Prefix, u32> = self.kernel.routes.iter().map(|(p, (_, id))| (*p, *id)).collect();
+        let mut expected = BTreeSet::new();
+        for (number, links) in &self.wanted {
+            let (family, dest) = place_of(*number);
+            let prefix = prefix_of(family, dest);
+            expected.insert(prefix);
+            let id = ours.get(&prefix).unwrap_or_else(|| panic!("{prefix} is missing"));
+            let way = |id| match self.kernel.objects.get(id) {
+                Some((_, Object::Single(via))) => via.ifindex,
+                other => panic!("{prefix}: {other:?}"),
+            };
+            let mut over: Vec<u32> = match self.kernel.objects.get(id) {
+                Some((_, Object::Group(members))) => members.iter().map(|(id, _)| way(id)).collect(),
+                _ => vec![way(id)],
+            };
+            over.sort_unstable();
+            assert_eq!(over, *links, "{prefix}");
+        }
+        assert_eq!(ours.keys().copied().collect::<BTreeSet<_>>(), expected);
+        assert_eq!(self.fib.stats().installed, expected.len() as u64);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Set(u32, u8),
+    Step,
+    Settle,
+    Carrier(u32, bool),
+    Refuse(i32, u32),
+    SendMax(usize),
+    Overrun,
+    ByHand(u32),
+    Audit(bool),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (0..DESTS, 0u8..4).prop_map(|(dest, links)| Event::Set(dest, links)),
+        6 => Just(Event::Step),
+        1 => Just(Event::Settle),
+        2 => (1u32..3, any::<bool>()).prop_map(|(link, carrier)| Event::Carrier(link, carrier)),
+        2 => (
+            prop::sample::select(vec![
+                libc::ENOMEM, libc::EINVAL, libc::EPERM, libc::ENODEV, libc::EAGAIN, libc::EHOSTUNREACH,
+            ]),
+            1u32..4
+        )
+            .prop_map(|(errno, count)| Event::Refuse(errno, count)),
+        1 => prop::sample::select(vec![100, 300, usize::MAX]).prop_map(Event::SendMax),
+        1 => Just(Event::Overrun),
+        1 => (0..DESTS).prop_map(Event::ByHand),
+        1 => any::<bool>().prop_map(Event::Audit),
+    ]
+}
+
+fn links_of(mask: u8) -> Vec<u32> {
+    LINKS.into_iter().filter(|link| mask & *link as u8 != 0).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn ends_with_what_is_wanted_whatever_fails(
+        events in prop::collection::vec(event(), 1..60),
+        restart in any::<bool>(),
+    ) {
+        let mut world = World::new(Kernel::new());
+        for event in events {
+            match event {
+                Event::Set(number, mask) => world.set(number, &links_of(mask)),
+                Event::Step => {
+                    world.step();
+                    world.now = world.now.plus_ms(10);
+                }
+                Event::Settle => world.settle(),
+                Event::Carrier(link, carrier) => world.kernel.set_carrier(link, carrier),
+                Event::Refuse(errno, count) => world.kernel.refuse = Some((errno, count)),
+                Event::SendMax(bytes) => world.kernel.send_max = bytes,
+                Event::Overrun => world.kernel.overrun = true,
+                Event::ByHand(number) => {
+                    let (family, dest) = place_of(number);
+                    world.kernel.remove_by_hand(prefix_of(family, dest));
+                }
+                Event::Audit(repair) => world.fib.begin_audit(repair),
+            }
+        }
+        if restart {
+            // The process dies and comes back: the peers say the same again.
+            let mut again = World::new(std::mem::take(&mut world.kernel));
+            again.kernel.replies.clear();
+            again.kernel.overrun = false;
+            for (number, links) in std::mem::take(&mut world.wanted) {
+                again.set(number, &links);
+            }
+            world = again;
+        }
+        // Peace.
+        world.kernel.refuse = None;
+        world.kernel.send_max = usize::MAX;
+        for link in LINKS {
+            world.kernel.set_carrier(link, true);
+        }
+        world.fib.end_of_initial_sync();
+        world.settle();
+        // What was removed by hand is put back when asked for.
+        world.fib.begin_audit(true);
+        world.settle();
+        world.check();
+        world.fib.begin_audit(false);
+        world.settle();
+        let checked = world.wanted.len() as u32;
+        prop_assert_eq!(world.fib.audit(), Some(AuditReport { checked, ..AuditReport::default() }));
+        for number in 0..DESTS {
+            world.set(number, &[]);
+        }
+        world.settle();
+        world.check();
+        prop_assert!(world.kernel.objects.is_empty(), "left over: {:?}", world.kernel.objects);
+        for number in 0..DESTS {
+            let (family, dest) = place_of(number);
+            prop_assert!(!world.fib.holds(family, dest));
+        }
+    }
+}
+
+#[test]
+fn a_batch_has_one_acknowledgement() {
+    let mut world = World::new(Kernel::new());
+    world.settle();
+    world.set(0, &[1]);
+    world.settle();
+    let before = world.kernel.acks;
+    for number in 0..DESTS {
+        world.set(number, &[2]);
+    }
+    world.settle();
+    // The object, the routes, and the removal of the old object.
+    assert_eq!(world.kernel.acks - before, 3);
+    world.check();
+}
+
+#[test]
+fn the_newest_wish_wins_and_costs_one_write() {
+    let mut world = World::new(Kernel::new());
+    world.settle();
+    world.set(0, &[1]);
+    world.set(1, &[2]);
+    world.settle();
+    let before = world.fib.stats().requests;
+    for links in [&[2][..], &[], &[1], &[2], &[1]] {
+        world.set(0, links);
+    }
+    world.settle();
+    assert_eq!(world.fib.stats().requests, before, "it ended where it began");
+    world.set(0, &[]);
+    world.set(0, &[2]);
+    world.settle();
+    world.check();
+}
+
+#[test]
+fn want_of_privilege_is_said_and_gets_over_with() {
+    let mut world = World::new(Kernel::new());
+    world.settle();
+    world.kernel.refuse = Some((libc::EPERM, 1));
+    world.set(0, &[1]);
+    while world.fib.complaint().is_none() {
+        world.step();
+    }
+    assert!(world.fib.complaint().is_some_and(|complaint| complaint.contains("CAP_NET_ADMIN")));
+    world.settle();
+    assert_eq!(world.fib.complaint(), None);
+    world.check();
+}
+
+#[test]
+fn a_kernel_without_next_hop_objects_is_named() {
+    let mut world = World::new(Kernel::new());
+    world.settle();
+    world.kernel.refuse = Some((libc::EOPNOTSUPP, 1));
+    world.set(0, &[1]);
+    while world.fib.complaint().is_none() {
+        world.step();
+    }
+    assert!(world.fib.complaint().is_some_and(|complaint| complaint.contains("5.3")));
+}
+
+#[test]
+fn an_id_that_is_taken_is_passed_over() {
+    let mut kernel = Kernel::new();
+    let mut world = World::new(Kernel::new());
+    world.settle();
+    // Made behind our back: no notification tells.
+    let first = 0x4000_0000 + (id_slot(254) << 18);
+    let theirs = Object::Group(Members::from_slice(&[(7, 1)]));
+    kernel.objects.insert(first, (4, theirs.clone()));
+    kernel.objects.insert(first + 1, (4, theirs.clone()));
+    world.kernel = kernel;
+    world.set(0, &[1]);
+    world.settle();
+    world.check();
+    assert_eq!(world.kernel.objects.get(&first), Some(&(4, theirs)));
+}
+
+#[test]
+fn a_domain_that_does_not_install_only_reads() {
+    let mut kernel = Kernel::new();
+    kernel.objects.insert(0x4000_0000, (PROTOCOL, Object::Other));
+    kernel.routes.insert(prefix_of(Family::Ipv4Unicast, DestId(1)), (PROTOCOL, 0x4000_0000));
+    let mut world = World::new(kernel);
+    world.fib = Fib::new(FibOptions::default());
+    world.fib.track(NextHopId(7), NextHop::new("2001:db8:1::9".parse().unwrap()), 0);
+    world.set(0, &[1]);
+    while world.step() || !world.kernel.replies.is_empty() {}
+    world.fib.end_of_initial_sync();
+    world.fib.poll_timeout();
+    while world.step() {}
+    assert!(world.fib.is_ready());
+    assert_eq!(world.kernel.routes.len(), 1, "another instance's routes are left alone");
+    assert!(!world.fib.holds(Family::Ipv4Unicast, DestId(0)));
+}

@@ -1,0 +1,491 @@
+//! Writing to the kernel: batches out, answers in, and what each errno leads to.
+//!
+//! One batch is under way at a time; the kernel works through it within the send. Only its last message
+//! asks for an acknowledgement, and failures come one by one with their number, so a batch of 256 routes
+//! costs one answer. Objects go in batches before the routes that name them, removals of objects after.
+
+use log::{info, warn};
+
+use super::netlink::{self, Message, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Object};
+use super::objects::ObjectWrite;
+use super::reading::{Reading, SILENCE_MAX_S};
+use super::routes::{Change, Target, Why};
+use super::{Fib, mirror};
+use crate::types::{DestId, Family, Prefix, Time};
+
+/// Requests of one batch. Beyond 128 a larger one gains nothing, and 256 routes take the kernel less than
+/// a millisecond.
+pub const BATCH_MAX: usize = 256;
+
+/// Destinations looked at in one step by the walk that queues the routes of lost sets again.
+const RESEND_STEP: u32 = 65_536;
+
+/// How long nothing is written when the kernel is short of memory, and at most.
+const PAUSE_MS: u64 = 50;
+const PAUSE_MS_MAX: u64 = 5_000;
+
+/// How long nothing is written when it cannot work at all, for want of a privilege or a newer kernel.
+const HOPELESS_PAUSE_S: u64 = 30;
+
+/// Distinct texts of the kernel that are kept to be shown.
+const TEXTS_MAX: usize = 32;
+
+pub const TOO_OLD: &str = "the kernel has no next-hop objects: routes can be installed on Linux 5.3 or later";
+const NOT_PERMITTED: &str =
+    "not permitted to change the kernel's routes: give kulan CAP_NET_ADMIN in this network namespace";
+
+#[derive(Debug)]
+enum Operation {
+    Route(Change, Prefix),
+    Stale(Prefix),
+    Object(ObjectWrite),
+    RemoveObject(u32),
+}
+
+/// A batch that the kernel is answering; the operation at `i` has the number `first + i`.
+#[derive(Debug)]
+pub struct Flight {
+    first: u32,
+    operations: Vec<Operation>,
+    /// (index, errno, text) of what failed.
+    failures: Vec<(u32, i32, Option<u8>)>,
+    sent: Time,
+}
+
+impl Fib {
+    /// Writes the next requests into `out` (which is cleared), to be passed to the kernel in one send;
+    /// returns whether there are any. The caller reads the replies before it asks again. `prefix` tells
+    /// the prefix of a destination that [`Fib::holds`].
+    pub fn poll_batch(
+        &mut self,
+        now: Time,
+        prefix: &dyn Fn(Family, DestId) -> Prefix,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        out.clear();
+        if let Some(flight) = &self.flight {
+            if now < flight.sent.plus_s(SILENCE_MAX_S) {
+                return false;
+            }
+            self.begin_repair();
+        }
+        if self.stale_until.is_some_and(|until| until <= now) {
+            self.end_of_initial_sync();
+        }
+        if self.poll_reading(now, prefix, out) {
+            self.requests += 1;
+            return true;
+        }
+        if !self.is_settled() {
+            return false;
+        }
+        self.resolve(now);
+        if !self.options.install || self.pause_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.pause_until = None;
+        let mut operations = Vec::new();
+        self.write_objects(false, &mut operations, out);
+        if operations.is_empty() {
+            self.write_objects(true, &mut operations, out);
+        }
+        if operations.is_empty() {
+            self.wake_routes(now);
+            self.write_routes(now, prefix, &mut operations, out);
+        }
+        if operations.is_empty() {
+            self.remove_objects(&mut operations, out);
+        }
+        self.depart(now, operations, out)
+    }
+
+    /// When [`Fib::poll_batch`] wants to be called even if nothing else happens.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if let Some(flight) = &self.flight {
+            return Some(flight.sent.plus_s(SILENCE_MAX_S));
+        }
+        if let Some(at) = self.reading_timeout() {
+            return Some(at);
+        }
+        if self.compare.is_some() || self.audit_wanted.is_some() || self.hops.is_dirty() {
+            return Some(Time(0));
+        }
+        let mut writes = None;
+        if self.options.install {
+            writes = if self.has_writes() { Some(Time(0)) } else { self.routes.poll_timeout() };
+            writes = writes.max(writes.and(self.pause_until));
+        }
+        [self.stale_until, self.hops.poll_timeout(), writes].into_iter().flatten().min()
+    }
+
+    fn has_writes(&self) -> bool {
+        self.objects.has_work()
+            || self.routes.has_queued()
+            || self.resend.is_some()
+            || !self.sweep.is_empty()
+            || !self.removals.is_empty()
+            || self.objects.may_collect(self.may_drop_left())
+    }
+
+    /// Whether objects of an earlier run are of no use any more.
+    fn may_drop_left(&self) -> bool {
+        self.initial_sync_over && self.stale.is_empty()
+    }
+
+    fn resolve(&mut self, now: Time) {
+        let mut moved = Vec::new();
+        self.hops.resolve(now, &self.mirror, self.objects.kernel(), &mut moved);
+        moved.sort_unstable();
+        self.objects.update_sets(&moved, &self.hops);
+    }
+
+    fn next_seq(&self, operations: &[Operation]) -> u32 {
+        self.seq.wrapping_add(1 + operations.len() as u32)
+    }
+
+    fn write_objects(&mut self, groups: bool, operations: &mut Vec<Operation>, out: &mut Vec<u8>) {
+        while operations.len() < self.batch_max
+            && let Some(write) = self.objects.poll_write(groups)
+        {
+            let (seq, protocol) = (self.next_seq(operations), self.options.protocol);
+            match &write.object {
+                Object::Single(via) => {
+                    netlink::write_single(out, seq, write.flags, protocol, write.id, *via);
+                }
+                Object::Group(members) => {
+                    netlink::write_group(out, seq, write.flags, protocol, write.id, members);
+                }
+                Object::Other => continue,
+            }
+            operations.push(Operation::Object(write));
+        }
+    }
+
+    /// Queues again what waited for an object or for time to pass.
+    fn wake_routes(&mut self, now: Time) {
+        let mut woken = self.objects.take_woken();
+        if !woken.is_empty() {
+            woken.sort_unstable();
+            if woken.iter().any(|set| self.objects.is_lost(*set)) {
+                self.resend = Some((Family::Ipv4Unicast, 0));
+            }
+            if self.routes.has_troubles() {
+                self.routes.retry_where(|_, wanted, why| {
+                    why == Why::Unresolved && wanted.set().is_none_or(|set| woken.binary_search(&set).is_ok())
+                });
+            }
+        }
+        self.routes.retry(now);
+        if let Some((family, at)) = self.resend {
+            let next =
+                self.routes.requeue_from(family, at, RESEND_STEP, &mut self.objects, |objects, set| {
+                    objects.is_lost(set) && objects.kernel_id(set).is_some()
+                });
+            self.resend = match (next, family) {
+                (Some(at), family) => Some((family, at)),
+                (None, Family::Ipv4Unicast) => Some((Family::Ipv6Unicast, 0)),
+                (None, Family::Ipv6Unicast) => {
+                    self.objects.forget_losses(false);
+                    None
+                }
+            };
+        }
+    }
+
+    fn write_routes(
+        &mut self,
+        now: Time,
+        prefix: &dyn Fn(Family, DestId) -> Prefix,
+        operations: &mut Vec<Operation>,
+        out: &mut Vec<u8>,
+    ) {
+        while operations.len() < self.batch_max
+            && let Some(change) = self.routes.poll_change(&mut self.objects)
+        {
+            let prefix = prefix(change.place.0, change.place.1);
+            if !self.discrepancies.is_empty() {
+                self.discrepancies.remove(&change.place);
+            }
+            let seq = self.next_seq(operations);
+            let Target::Set(set) = change.new else {
+                self.writer.delete(out, seq, prefix);
+                operations.push(Operation::Route(change, prefix));
+                continue;
+            };
+            let Some(id) = self.objects.ready_id(set) else {
+                self.routes.failed(now, change, Why::Unresolved);
+                continue;
+            };
+            if change.place.0 == Family::Ipv6Unicast
+                && self.objects.legs_of(set).any(|leg| leg.gateway.is_ipv4())
+            {
+                let text = self.text("an IPv6 route cannot have an IPv4 next hop");
+                self.routes.failed(now, change, Why::Refused { errno: libc::EAFNOSUPPORT, text });
+                continue;
+            }
+            let mut ours = change.old != Target::Nothing;
+            if !self.lost.is_empty() && self.lost.remove(prefix).is_some() {
+                ours = false;
+            } else if !ours
+                && !self.stale.is_empty()
+                && let Some(left) = self.stale.remove(prefix)
+            {
+                if left == id {
+                    self.routes.done(change, &mut self.objects);
+                    continue;
+                }
+                ours = true;
+            }
+            // Where we have nothing, nothing of others may be replaced.
+            let flags = NLM_F_CREATE | if ours { NLM_F_REPLACE } else { NLM_F_EXCL };
+            self.writer.write(out, seq, flags, prefix, id);
+            operations.push(Operation::Route(change, prefix));
+        }
+        while operations.len() < self.batch_max
+            && let Some(prefix) = self.sweep.pop()
+        {
+            if self.stale.remove(prefix).is_some() {
+                self.writer.delete(out, self.next_seq(operations), prefix);
+                operations.push(Operation::Stale(prefix));
+            }
+            if self.sweep.is_empty() {
+                self.sweep = Vec::new();
+                self.stale.shrink_if_empty();
+            }
+        }
+    }
+
+    fn remove_objects(&mut self, operations: &mut Vec<Operation>, out: &mut Vec<u8>) {
+        // Routes may be queued behind a walk that has not ended: nothing goes before they have been written.
+        if self.resend.is_some() || self.objects.has_work() || self.routes.has_queued() {
+            return;
+        }
+        let left = self.may_drop_left();
+        self.objects.collect(&mut self.hops, left, &mut self.removals);
+        while operations.len() < self.batch_max
+            && let Some(id) = self.removals.pop_front()
+        {
+            netlink::delete_object(out, self.next_seq(operations), id);
+            operations.push(Operation::RemoveObject(id));
+        }
+    }
+
+    fn depart(&mut self, now: Time, operations: Vec<Operation>, out: &mut [u8]) -> bool {
+        if operations.is_empty() {
+            return false;
+        }
+        let mut last = 0;
+        let mut at = 0;
+        while let Some(length) = out.get(at..at + 4) {
+            last = at;
+            at += u32::from_ne_bytes([length[0], length[1], length[2], length[3]]) as usize;
+        }
+        netlink::ask_for_ack(out, last);
+        let first = self.next_seq(&[]);
+        self.seq = self.seq.wrapping_add(operations.len() as u32);
+        self.requests += operations.len() as u64;
+        self.flight = Some(Flight { first, operations, failures: Vec::new(), sent: now });
+        true
+    }
+
+    /// An `NLMSG_ERROR` that is not about a dump.
+    pub(super) fn handle_outcome(&mut self, now: Time, message: &Message<'_>) {
+        let Some(outcome) = message.outcome() else { return };
+        let Some(flight) = &self.flight else { return };
+        let index = message.seq.wrapping_sub(flight.first);
+        let count = flight.operations.len() as u32;
+        if index >= count {
+            return;
+        }
+        if outcome.errno != 0 {
+            let text = outcome.text.map(|text| self.text(text));
+            if let Some(flight) = &mut self.flight {
+                flight.failures.push((index, outcome.errno, text));
+            }
+        }
+        if index == count - 1
+            && let Some(flight) = self.flight.take()
+        {
+            self.arrive(now, flight);
+        }
+    }
+
+    /// The number of a text that is shown with refused routes.
+    fn text(&mut self, text: &str) -> u8 {
+        let known = self.texts.iter().position(|known| **known == *text);
+        let at = known.unwrap_or_else(|| {
+            if self.texts.len() < TEXTS_MAX {
+                self.texts.push(text.into());
+            }
+            self.texts.len() - 1
+        });
+        at as u8
+    }
+
+    fn arrive(&mut self, now: Time, flight: Flight) {
+        let mut failures = flight.failures.iter().peekable();
+        if flight.failures.is_empty() {
+            self.pause_ms = 0;
+            self.routes.calm();
+            if self.complaint.take().is_some() {
+                info!("table {}: the kernel takes routes again", self.options.table);
+            }
+        }
+        for (index, operation) in flight.operations.into_iter().enumerate() {
+            match failures.next_if(|(failed, ..)| *failed == index as u32) {
+                Some((_, errno, text)) => {
+                    self.errors += 1;
+                    self.operation_failed(now, operation, *errno, *text);
+                }
+                None => self.operation_done(operation),
+            }
+        }
+    }
+
+    fn operation_done(&mut self, operation: Operation) {
+        match operation {
+            Operation::Route(change, _) => self.routes.done(change, &mut self.objects),
+            Operation::Stale(_) => {}
+            Operation::Object(write) => self.objects.written(write),
+            Operation::RemoveObject(id) => self.objects.removed(id),
+        }
+    }
+
+    fn operation_failed(&mut self, now: Time, operation: Operation, errno: i32, text: Option<u8>) {
+        match errno {
+            libc::EPERM | libc::EACCES => {
+                self.complain(now, errno, NOT_PERMITTED);
+                self.take_back(operation);
+                return;
+            }
+            libc::EOPNOTSUPP if matches!(operation, Operation::Object(_)) => {
+                self.complain(now, errno, TOO_OLD);
+                self.take_back(operation);
+                return;
+            }
+            libc::ENOMEM | libc::ENOBUFS | libc::EAGAIN | libc::EBUSY => {
+                self.pause(now);
+                self.take_back(operation);
+                return;
+            }
+            _ => {}
+        }
+        match operation {
+            // What is to be removed is gone already.
+            Operation::Route(change, _) if change.new == Target::Nothing => match errno {
+                libc::ESRCH | libc::ENOENT => self.routes.done(change, &mut self.objects),
+                _ => self.refuse_route(now, change, errno, text),
+            },
+            Operation::Route(change, prefix) if errno == libc::EEXIST => {
+                self.foreign.insert(prefix, change.place);
+                self.routes.failed(now, change, Why::Foreign);
+            }
+            Operation::Route(change, _) => self.refuse_route(now, change, errno, text),
+            Operation::Stale(_) => {}
+            Operation::RemoveObject(id) => self.objects.removed(id),
+            Operation::Object(write) if errno == libc::EEXIST => self.objects.id_taken(write.id),
+            Operation::Object(ObjectWrite { object: Object::Single(via), id, .. }) => {
+                if let Some(gateway) = via.gateway {
+                    let leg = mirror::Leg { gateway, ifindex: via.ifindex, onlink: via.onlink };
+                    self.hops.refuse(now, leg);
+                }
+                self.objects.requeue(id);
+            }
+            Operation::Object(write) => {
+                // A member is not there although it should be: find out which are.
+                self.objects.requeue(write.id);
+                self.pause(now);
+                self.verify_objects();
+            }
+        }
+    }
+
+    /// A route that names a next hop which the kernel does not have (EINVAL), or whose link has just
+    /// gone: what objects there are is read anew, next hops are resolved again, and the route waits.
+    fn refuse_route(&mut self, now: Time, change: Change, errno: i32, text: Option<u8>) {
+        let text = match text {
+            Some(text) => text,
+            None => {
+                let text = std::io::Error::from_raw_os_error(errno).to_string();
+                self.text(&text)
+            }
+        };
+        self.routes.failed(now, change, Why::Refused { errno, text });
+        if matches!(
+            errno,
+            libc::EINVAL
+                | libc::ENODEV
+                | libc::ENOENT
+                | libc::ENETUNREACH
+                | libc::EHOSTUNREACH
+                | libc::ENETDOWN
+        ) {
+            self.verify_objects();
+        }
+    }
+
+    fn verify_objects(&mut self) {
+        if self.reading.is_none() {
+            self.reading = Some(Reading::objects());
+        }
+    }
+
+    fn take_back(&mut self, operation: Operation) {
+        match operation {
+            Operation::Route(change, _) => self.routes.put_back(change),
+            Operation::Stale(prefix) => {
+                self.stale.insert(prefix, 0);
+                self.sweep.push(prefix);
+            }
+            Operation::Object(write) => self.objects.requeue(write.id),
+            Operation::RemoveObject(id) => self.removals.push_front(id),
+        }
+    }
+
+    fn pause(&mut self, now: Time) {
+        if self.pause_until.is_none() {
+            self.pause_ms = (self.pause_ms * 2).clamp(PAUSE_MS, PAUSE_MS_MAX);
+            self.pause_until = Some(now.plus_ms(self.pause_ms));
+        }
+    }
+
+    pub(super) fn complain(&mut self, now: Time, errno: i32, complaint: &'static str) {
+        self.pause_until = Some(now.plus_s(HOPELESS_PAUSE_S));
+        if self.complaint != Some(complaint) {
+            self.complaint = Some(complaint);
+            warn!("table {}: {complaint} (errno {errno})", self.options.table);
+        }
+    }
+
+    /// The send of the last batch failed with this (positive) errno: nothing of it was done.
+    pub fn handle_send_error(&mut self, now: Time, errno: i32) {
+        match self.flight.take() {
+            Some(flight) => {
+                // Back in reverse, so that the queue has its order again.
+                for operation in flight.operations.into_iter().rev() {
+                    self.take_back(operation);
+                }
+                if errno == libc::EMSGSIZE {
+                    self.batch_max = (self.batch_max / 2).max(1);
+                    return;
+                }
+            }
+            None => self.begin_repair(),
+        }
+        match errno {
+            libc::EPERM | libc::EACCES => self.complain(now, errno, NOT_PERMITTED),
+            _ => self.pause(now),
+        }
+    }
+
+    /// A receive failed with this (positive) errno. ENOBUFS means that messages were lost.
+    pub fn handle_receive_error(&mut self, now: Time, errno: i32) {
+        if errno == libc::ENOBUFS {
+            self.overruns += 1;
+            self.begin_repair();
+        } else {
+            warn!("table {}: netlink receive: errno {errno}", self.options.table);
+            self.pause(now);
+        }
+    }
+}

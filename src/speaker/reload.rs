@@ -1,0 +1,174 @@
+//! A new configuration for a running speaker: what changed is carried out, and nothing else.
+
+use std::rc::Rc;
+
+use super::peer::Origin;
+use super::{Speaker, decision_options};
+use crate::config::diff::{Change, Effect, PeerKey, diff};
+use crate::config::{Config, PeerSettings};
+use crate::policy::Policies;
+use crate::session::SessionSettings;
+use crate::types::*;
+
+impl Speaker {
+    /// Applies a checked configuration and says what that meant, a line each. Sessions whose configuration did not
+    /// change stay as they are.
+    pub fn reload(&mut self, now: Time, config: Config) -> Vec<String> {
+        let changes = diff(&self.config, &config);
+        self.policies = Policies::compile(&config.policies).expect("a checked configuration compiles");
+        self.config = config;
+        let mut said = Vec::new();
+        for change in changes {
+            self.apply(now, change, &mut said);
+        }
+        if said.is_empty() {
+            said.push("nothing changed".into());
+        }
+        said
+    }
+
+    fn apply(&mut self, now: Time, change: Change, said: &mut Vec<String>) {
+        match change {
+            Change::Speaker { identity, listen, .. } => {
+                self.rib.set_options(decision_options(&self.config));
+                if listen {
+                    said.push("speaker.listen: restart the daemon to listen elsewhere".into());
+                }
+                if identity {
+                    said.push("speaker: every session is reset".into());
+                    for id in self.peer_ids() {
+                        self.reconfigure(now, id);
+                    }
+                } else {
+                    said.push("speaker: applied".into());
+                    self.regroup_all();
+                }
+            }
+            Change::ApiNeedsRestart => said.push("api: restart the daemon to serve elsewhere".into()),
+            Change::Policies => said.push("policies: compiled anew".into()),
+            Change::DomainAdded(domain) => {
+                said.push(format!("domain {}: restart the daemon to add it", domain.name));
+            }
+            Change::DomainRemoved(name) => {
+                said.push(format!("domain {name}: restart the daemon to remove it"))
+            }
+            Change::DomainChanged { from, to } => {
+                self.rib.set_options(decision_options(&self.config));
+                let same_kernel = (from.table, from.install, from.metric, from.resolve_next_hops)
+                    == (to.table, to.install, to.metric, to.resolve_next_hops);
+                said.push(if same_kernel {
+                    format!("domain {}: applied", to.name)
+                } else {
+                    format!("domain {}: restart the daemon to use another kernel table", to.name)
+                });
+            }
+            Change::PeerAdded(peer) => {
+                said.push(format!("peer {}: added", peer.address));
+                // One that the API added meanwhile gives way.
+                if let Some(id) = self.find_peer(peer.address) {
+                    self.remove_peer(now, id);
+                }
+                self.add_peer(now, peer, Origin::Configured);
+            }
+            Change::PeerRemoved(PeerKey { address, .. }) => {
+                said.push(format!("peer {address}: removed"));
+                if let Some(id) = self.find_peer(address) {
+                    self.remove_peer(now, id);
+                }
+            }
+            Change::PeerChanged { to, effect } => {
+                said.push(format!("peer {}: {}", to.address, words(effect)));
+                if let Some(id) = self.find_peer(to.address) {
+                    self.change_peer(now, id, to.settings, effect);
+                }
+            }
+            Change::DynamicAdded(dynamic) => {
+                said.push(format!("dynamic peers {}: added", dynamic.range));
+                self.set_range_key(&dynamic, true);
+            }
+            Change::DynamicRemoved(range) => {
+                said.push(format!("dynamic peers {range}: removed"));
+                for id in self.dynamic_peers(range) {
+                    self.remove_peer(now, id);
+                }
+                self.remove_range_key(range);
+            }
+            Change::DynamicChanged { to, effect } => {
+                said.push(format!("dynamic peers {}: {}", to.range, words(effect)));
+                self.set_range_key(&to, true);
+                for id in self.dynamic_peers(to.range) {
+                    self.change_peer(now, id, to.settings.clone(), effect);
+                }
+            }
+            Change::NetworkAdded(network) => {
+                said.push(format!("network {}: announced", network.prefix));
+                self.originate(&network);
+            }
+            Change::NetworkRemoved { prefix, .. } => {
+                said.push(format!("network {prefix}: withdrawn"));
+                self.withdraw_own(prefix);
+            }
+        }
+    }
+
+    fn change_peer(&mut self, now: Time, id: PeerId, settings: PeerSettings, effect: Effect) {
+        let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
+        let was_shut = peer.settings.shutdown.is_some();
+        let shutdown = settings.shutdown.clone();
+        let password_changed = peer.settings.password != settings.password;
+        let key = settings.password.clone();
+        let (address, dynamic) = (peer.address, matches!(peer.origin, Origin::Dynamic(_)));
+        peer.settings = Rc::new(settings);
+        if password_changed && !dynamic {
+            self.set_listen_key(Prefix::host(address), key);
+        }
+        let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
+        match shutdown {
+            Some(reason) => peer.session.handle_shutdown(&reason, now),
+            None if was_shut => peer.session.handle_start(now),
+            None if effect.reset => peer.session.handle_reset("the configuration changed", now),
+            None => {}
+        }
+        self.reconfigure(now, id);
+        if effect.refresh_in {
+            self.soft_reset_in(id);
+        }
+        if effect.refresh_out {
+            self.regroup(&[id]);
+        }
+        if effect.check_limit {
+            self.check_prefix_limit(now, id);
+        }
+    }
+
+    /// Gives a session its settings anew; it goes down only if what the peer was told has changed.
+    fn reconfigure(&mut self, now: Time, id: PeerId) {
+        let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
+        let settings = Rc::new(SessionSettings::new(&self.config.speaker, &peer.settings));
+        peer.session.handle_reconfigured(settings, now);
+        self.drive(now, id);
+    }
+
+    fn dynamic_peers(&self, range: Prefix) -> Vec<PeerId> {
+        self.peer_ids()
+            .into_iter()
+            .filter(|id| {
+                self.peers[id.index()].as_ref().is_some_and(|peer| peer.origin == Origin::Dynamic(range))
+            })
+            .collect()
+    }
+}
+
+fn words(effect: Effect) -> String {
+    if effect.reset {
+        return "changed, the session is reset".into();
+    }
+    let mut parts = Vec::new();
+    if effect.refresh_in {
+        parts.push("its routes are asked for anew");
+    }
+    if effect.refresh_out {
+        parts.push("ours are sent anew");
+    }
+    if parts.is_empty() { "changed".into() } else { format!("changed, {}", parts.join(", ")) }
+}
