@@ -6,6 +6,7 @@
 //! or the other daemon.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
 
 use kulan_scale_tests::daemon::{
     Daemon, Family, Kind, Learned, Neighbor, Origin, Prefix, Rib, Route, Speaker,
@@ -16,6 +17,8 @@ use kulan_scale_tests::process::wait_for;
 const ASN: u32 = 65001;
 /// Does not fit into two octets, so that every path of an external session needs RFC 6793.
 const ASN_EXTERNAL: u32 = 4_200_000_002;
+/// How long a request for a refresh may go unanswered before it is repeated.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
 const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
 /// Which daemon stands where kulan should.
@@ -314,10 +317,16 @@ fn refresh(asking: Kind, answering: Kind) {
         asker.await_learned(family, &routes);
         let neighbor = side(family, 2);
         let before = asker.updates_received(neighbor);
+        let mut asked = Instant::now();
         asker.request_refresh(neighbor);
         // Every route has attributes of its own, so every one needs an UPDATE of its own.
         wait_for("the routes to be sent again", || {
             let more = asker.updates_received(neighbor) - before;
+            // FRR forgets requests that come before its first End-of-RIB.
+            if more == 0 && asked.elapsed() > ASK_AGAIN {
+                asker.request_refresh(neighbor);
+                asked = Instant::now();
+            }
             if more >= routes.len() as u64 { Ok(()) } else { Err(format!("{more} more UPDATEs")) }
         });
         asker.await_learned(family, &routes);

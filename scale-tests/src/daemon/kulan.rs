@@ -45,7 +45,7 @@ impl Dialect for Kulan {
     }
 }
 
-/// The program under test: `KULAN_BIN`, or what was built beside the running test.
+/// The program under test: `KULAN_BIN`, or what was built last in the target directory of the running test.
 ///
 /// # Panics
 /// When there is none, saying how to get one.
@@ -54,9 +54,15 @@ pub fn binary() -> PathBuf {
         return PathBuf::from(path);
     }
     let test = std::env::current_exe().expect("the running program has a path");
-    let found =
-        test.ancestors().skip(1).take(2).map(|directory| directory.join("kulan")).find(|path| path.is_file());
-    found.unwrap_or_else(|| {
+    let target = test.ancestors().find(|path| path.join("CACHEDIR.TAG").is_file());
+    let built = ["release/kulan", "debug/kulan"].into_iter().flat_map(|name| {
+        let path = target?.join(name);
+        let time = path.metadata().and_then(|file| file.modified()).ok()?;
+        Some((time, path))
+    });
+    // Whichever was built last is what a person means.
+    let newest = built.max_by_key(|(time, _)| *time);
+    newest.map(|(_, path)| path).unwrap_or_else(|| {
         panic!("no kulan beside {}: `cargo build` it first, or set KULAN_BIN to its path", test.display())
     })
 }
@@ -115,11 +121,9 @@ fn peer(neighbor: &Neighbor) -> String {
     if neighbor.md5.is_some() {
         let _ = writeln!(text, "password_file = \"{}\"", key_file(neighbor));
     }
-    let _ = writeln!(
-        text,
-        "graceful_restart = {{ enabled = {}, restart_time_s = 30 }}",
-        neighbor.graceful_restart
-    );
+    if neighbor.graceful_restart {
+        text += "graceful_restart = { enabled = true, restart_time_s = 30 }\n";
+    }
     text
 }
 
