@@ -14,6 +14,8 @@ mod kernel;
 mod peer;
 mod reload;
 mod restart;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
