@@ -18,7 +18,7 @@ mod restart;
 mod simulation;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use hashbrown::{HashMap, HashSet};
 
@@ -67,6 +67,8 @@ pub struct Speaker {
     conns: Conns,
     wheel: TimingWheel,
     actions: VecDeque<Action>,
+    /// The interface of each link-local next hop that is tracked.
+    link_scopes: HashMap<Ipv6Addr, u32>,
     /// What the decision process changed in this turn, by family.
     changed: [Vec<DestId>; 2],
     scratch: Scratch,
@@ -118,6 +120,7 @@ impl Speaker {
             conns: Conns::default(),
             wheel: TimingWheel::new(),
             actions: VecDeque::new(),
+            link_scopes: HashMap::default(),
             changed: [Vec::new(), Vec::new()],
             scratch: Scratch::default(),
             initial_sync: InitialSync::new(None, None),
