@@ -176,25 +176,28 @@ impl Group {
                 self.walk_mut(class).members += 1;
             }
         }
-        let owed: Vec<u16> = self.owed_ends(round.hold_end_of_rib).collect();
-        if !owed.is_empty()
-            && let Some(class) = self.add_members(WalkKind::OwedEnd, end, &owed)
+        if self.owed_ends(round.hold_end_of_rib).next().is_some()
+            && let Some(class) = self.walk_to_join(WalkKind::OwedEnd, end)
         {
-            self.owed.retain(|slot| !owed.contains(slot));
-            owed.iter().for_each(|slot| self.member_mut(*slot).owed_end_of_rib = false);
+            let owed = std::mem::take(&mut self.owed);
+            let (ready, later) = owed.into_iter().partition(|slot| self.is_main_only(*slot));
+            self.owed = later;
+            self.add_members(class, ready);
             self.walk_mut(class).next = u32::MAX;
         }
         for kind in [WalkKind::Refresh, WalkKind::EnhancedRefresh] {
             let enhanced = kind == WalkKind::EnhancedRefresh;
-            let ready =
-                |slot: &u16| self.is_main_only(*slot) && self.member(*slot).wants_refresh == Some(enhanced);
-            let slots: Vec<u16> = self.refreshing.iter().copied().filter(ready).collect();
-            if slots.is_empty() {
+            let ready = |group: &Group, slot: u16| {
+                group.is_main_only(slot) && group.member(slot).wants_refresh == Some(enhanced)
+            };
+            if !self.refreshing.iter().any(|slot| ready(self, *slot)) {
                 continue;
             }
-            let Some(class) = self.add_members(kind, end, &slots) else { continue };
-            self.refreshing.retain(|slot| !slots.contains(slot));
-            slots.iter().for_each(|slot| self.member_mut(*slot).wants_refresh = None);
+            let Some(class) = self.walk_to_join(kind, end) else { continue };
+            let refreshing = std::mem::take(&mut self.refreshing);
+            let (now, later) = refreshing.into_iter().partition(|slot| ready(self, *slot));
+            self.refreshing = later;
+            self.add_members(class, now);
             if enhanced {
                 let (out, _) = self.ring.open(MESSAGE_LEN_MAX);
                 RouteRefresh::new(self.key.family, RefreshKind::Begin).encode(out);
@@ -203,18 +206,23 @@ impl Group {
         }
     }
 
-    /// Lets members that hear every change take part in a walk besides.
-    fn add_members(&mut self, kind: WalkKind, end: u32, slots: &[u16]) -> Option<u8> {
-        let class = self.walk_to_join(kind, end)?;
+    /// Lets members that hear every change take part in a walk besides, which gives them what they asked
+    /// for or are owed.
+    fn add_members(&mut self, class: u8, slots: Vec<u16>) {
+        self.walk_mut(class).members += slots.len() as u32;
+        let owed = self.walk_mut(class).kind == WalkKind::OwedEnd;
         for slot in slots {
-            let member = self.member_mut(*slot);
+            let member = self.member_mut(slot);
             member.walk = Some(class);
+            if owed {
+                member.owed_end_of_rib = false;
+            } else {
+                member.wants_refresh = None;
+            }
             if let Some(cursor) = &mut member.cursor {
                 cursor.reads |= 1 << class;
             }
-            self.walk_mut(class).members += 1;
         }
-        Some(class)
     }
 
     fn walk_mut(&mut self, class: u8) -> &mut Walk {

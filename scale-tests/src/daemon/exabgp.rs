@@ -1,0 +1,217 @@
+//! ExaBGP: `exabgp` with one helper that writes down every event and passes commands on.
+//!
+//! ExaBGP keeps no table: what it learned is replayed here from the UPDATEs it reported, in JSON.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use super::{Dialect, Family, Learned, Neighbor, Origin, Place, Rib, Route, Speaker};
+use crate::process::Process;
+
+pub(super) struct Exabgp;
+
+/// Standard input is not blocking, and commands come from a second file: a shell cannot do both.
+const HELPER: &str = r#"#!/usr/bin/env python3
+import os, select, sys
+
+events = open(sys.argv[1], "ab", buffering=0)
+commands = os.open(sys.argv[2], os.O_RDWR)
+while True:
+    readable, _, _ = select.select([0, commands], [], [])
+    if 0 in readable:
+        data = os.read(0, 65536)
+        if not data:
+            break
+        events.write(data)
+    if commands in readable:
+        os.write(1, os.read(commands, 65536))
+"#;
+
+impl Dialect for Exabgp {
+    fn start(&self, place: &Place<'_>, speaker: &Speaker, _after_crash: bool) -> Vec<Process> {
+        let directory = &place.directory;
+        let helper = directory.write("helper.py", HELPER);
+        std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755))
+            .unwrap_or_else(|error| panic!("{helper}: {error}"));
+        let events = directory.write("events.json", "");
+        let commands = directory.file("commands");
+        if !std::path::Path::new(&commands).exists() {
+            place
+                .run({
+                    let mut command = place.namespace.command("mkfifo");
+                    command.arg(&commands);
+                    command
+                })
+                .unwrap_or_else(|error| panic!("{error}"));
+        }
+        let run = format!("{helper} {events} {commands}");
+        let configuration = directory.write("exabgp.conf", &configuration(speaker, &run));
+        let mut command = place.namespace.command("exabgp");
+        command
+            .env("exabgp.daemon.user", "root")
+            .env("exabgp.api.cli", "false")
+            .env("exabgp.api.ack", "false");
+        let bind: Vec<String> =
+            speaker.neighbors.iter().map(|neighbor| neighbor.local_address.to_string()).collect();
+        command.env("exabgp.tcp.bind", bind.join(" ")).arg(&configuration);
+        vec![Process::start("exabgp", command, directory)]
+    }
+
+    fn ready(&self, place: &Place<'_>, _speaker: &Speaker) -> Result<(), String> {
+        let log = std::fs::read_to_string(place.directory.file("exabgp.log")).unwrap_or_default();
+        if log.contains("loaded new configuration successfully") { Ok(()) } else { Err(log) }
+    }
+
+    fn established(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<(), String> {
+        let mut state = "no event yet".to_string();
+        for event in events(place)? {
+            if event["type"] == "state" && is_from(&event, neighbor) {
+                state = event["neighbor"]["state"].to_string();
+            }
+        }
+        if state.contains("up") { Ok(()) } else { Err(state) }
+    }
+
+    fn learned(&self, place: &Place<'_>, family: Family) -> Result<Rib, String> {
+        let key = format!("{} unicast", family.name());
+        let mut rib = Rib::new();
+        let mut sources = std::collections::BTreeMap::new();
+        for event in events(place)? {
+            let neighbor = event["neighbor"]["address"]["peer"].as_str().unwrap_or_default().to_string();
+            if event["type"] == "state" && event["neighbor"]["state"] == "down" {
+                rib.retain(|prefix, _| sources.get(prefix) != Some(&neighbor));
+            }
+            let update = &event["neighbor"]["message"]["update"];
+            for withdrawn in update["withdraw"][&key].as_array().into_iter().flatten() {
+                rib.remove(&withdrawn["nlri"].as_str().unwrap_or_default().parse()?);
+            }
+            for (next_hop, announced) in update["announce"][&key].as_object().into_iter().flatten() {
+                // A next hop of two addresses (RFC 2545 §3) is reported as two.
+                if next_hop.starts_with("fe80:") {
+                    continue;
+                }
+                for route in announced.as_array().into_iter().flatten() {
+                    let prefix = route["nlri"].as_str().unwrap_or_default().parse()?;
+                    rib.insert(prefix, read_attributes(next_hop, &update["attribute"])?);
+                    sources.insert(prefix, neighbor.clone());
+                }
+            }
+        }
+        Ok(rib)
+    }
+
+    fn request_refresh(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<(), String> {
+        let family = Family::of(neighbor).name();
+        let mut commands = File::options()
+            .write(true)
+            .open(place.directory.file("commands"))
+            .map_err(|error| format!("the helper's commands: {error}"))?;
+        writeln!(commands, "neighbor {neighbor} announce route-refresh {family} unicast")
+            .map_err(|error| format!("the helper's commands: {error}"))
+    }
+
+    fn updates_received(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<u64, String> {
+        let events = events(place)?;
+        let updates = events.iter().filter(|event| event["type"] == "update" && is_from(event, neighbor));
+        Ok(updates.count() as u64)
+    }
+}
+
+/// Every whole line that the helper wrote.
+fn events(place: &Place<'_>) -> Result<Vec<Value>, String> {
+    let text =
+        std::fs::read_to_string(place.directory.file("events.json")).map_err(|error| error.to_string())?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))).collect()
+}
+
+fn is_from(event: &Value, neighbor: IpAddr) -> bool {
+    event["neighbor"]["address"]["peer"].as_str().and_then(|text| text.parse().ok()) == Some(neighbor)
+}
+
+fn configuration(speaker: &Speaker, run: &str) -> String {
+    let mut text = format!("process helper {{ run {run}; encoder json; }}\n");
+    for neighbor in &speaker.neighbors {
+        text += &neighbor_block(speaker, neighbor);
+    }
+    text
+}
+
+fn neighbor_block(speaker: &Speaker, neighbor: &Neighbor) -> String {
+    let mut text = format!(
+        "neighbor {} {{\n  router-id {};\n  local-address {};\n  local-as {};\n  peer-as {};\n",
+        neighbor.address, speaker.router_id, neighbor.local_address, speaker.asn, neighbor.asn
+    );
+    if neighbor.passive {
+        text += "  passive true;\n";
+    }
+    if let Some(key) = &neighbor.md5 {
+        let _ = writeln!(text, "  md5-password \"{key}\";\n  md5-base64 false;");
+    }
+    text += "  capability { route-refresh enable;";
+    if neighbor.graceful_restart {
+        text += " graceful-restart 30;";
+    }
+    text += " }\n  family {";
+    for family in &neighbor.families {
+        let _ = write!(text, " {} unicast;", family.name());
+    }
+    text += " }\n  api { processes [ helper ]; neighbor-changes; receive { parsed; update; } }\n  static {\n";
+    for route in &speaker.routes {
+        if neighbor.families.contains(&route.prefix.family()) {
+            text += &static_route(route);
+        }
+    }
+    text + "  }\n}\n"
+}
+
+fn static_route(route: &Route) -> String {
+    let mut text = format!("    route {} next-hop self origin igp", route.prefix);
+    if let Some(med) = route.med {
+        let _ = write!(text, " med {med}");
+    }
+    if let Some(local_pref) = route.local_pref {
+        let _ = write!(text, " local-preference {local_pref}");
+    }
+    if !route.communities.is_empty() {
+        text += " community [";
+        for (asn, value) in &route.communities {
+            let _ = write!(text, " {asn}:{value}");
+        }
+        text += " ]";
+    }
+    if !route.large.is_empty() {
+        text += " large-community [";
+        for (asn, first, second) in &route.large {
+            let _ = write!(text, " {asn}:{first}:{second}");
+        }
+        text += " ]";
+    }
+    text + ";\n"
+}
+
+fn read_attributes(next_hop: &str, attributes: &Value) -> Result<Learned, String> {
+    let broken = || format!("not understood: {attributes}");
+    let number = |value: &Value| value.as_u64().map(|number| number as u32).ok_or_else(broken);
+    let list = |key: &str| attributes[key].as_array().cloned().unwrap_or_default();
+    let mut learned = Learned::with_next_hop(next_hop.parse().map_err(|_| broken())?);
+    learned.origin = Origin::parse(attributes["origin"].as_str().unwrap_or_default())?;
+    learned.as_path = list("as-path").iter().map(number).collect::<Result<_, _>>()?;
+    learned.med = attributes["med"].as_u64().unwrap_or(0) as u32;
+    learned.local_pref = attributes["local-preference"].as_u64().unwrap_or(100) as u32;
+    for community in list("community") {
+        learned.communities.insert((number(&community[0])? as u16, number(&community[1])? as u16));
+    }
+    for large in list("large-community") {
+        learned.large.insert((number(&large[0])?, number(&large[1])?, number(&large[2])?));
+    }
+    learned.originator_id = attributes["originator-id"].as_str().and_then(|id| id.parse().ok());
+    learned.cluster_list =
+        list("cluster-list").iter().filter_map(|id| id.as_str().and_then(|id| id.parse().ok())).collect();
+    Ok(learned)
+}

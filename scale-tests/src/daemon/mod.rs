@@ -1,0 +1,554 @@
+//! BGP daemons under one description.
+//!
+//! A [`Speaker`] says what a test wants: who it is, whom it talks to, what it announces. Each file here writes
+//! that in one daemon's own configuration language (its [`Dialect`]), runs the daemon in the foreground in a
+//! namespace, and reads back what it learned with the daemon's own command-line tool. The result is
+//! comparable across daemons: a [`Rib`] of [`Learned`] attributes.
+
+mod bird;
+mod exabgp;
+mod frr;
+mod gobgp;
+pub mod kulan;
+mod openbgpd;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::Command;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::netns::Namespace;
+use crate::process::{Directory, Process, Usage, wait_at_most, wait_for};
+
+/// An address family; always unicast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// AFI 1, SAFI 1.
+    Ipv4,
+    /// AFI 2, SAFI 1.
+    Ipv6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Family {
+        if address.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 }
+    }
+
+    /// `ipv4` or `ipv6`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        }
+    }
+}
+
+/// A prefix of either family, ordered by address and length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix {
+    /// The address, host bits zero.
+    pub address: IpAddr,
+    /// The number of leading bits.
+    pub length: u8,
+}
+
+impl Prefix {
+    /// Its family.
+    pub fn family(self) -> Family {
+        Family::of(self.address)
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Prefix, String> {
+        let (address, length) = text.split_once('/').ok_or_else(|| format!("not a prefix: {text}"))?;
+        Ok(Prefix {
+            address: address.parse().map_err(|_| format!("not an address: {address}"))?,
+            length: length.parse().map_err(|_| format!("not a prefix length: {length}"))?,
+        })
+    }
+}
+
+/// The ORIGIN attribute (RFC 4271 §5.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// 0.
+    Igp,
+    /// 1.
+    Egp,
+    /// 2.
+    Incomplete,
+}
+
+impl Origin {
+    /// Reads any daemon's spelling.
+    fn parse(text: &str) -> Result<Origin, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "igp" | "i" | "0" => Ok(Origin::Igp),
+            "egp" | "e" | "1" => Ok(Origin::Egp),
+            "incomplete" | "?" | "2" => Ok(Origin::Incomplete),
+            other => Err(format!("not an origin: {other}")),
+        }
+    }
+
+    /// `igp`, `egp` or `incomplete`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Origin::Igp => "igp",
+            Origin::Egp => "egp",
+            Origin::Incomplete => "incomplete",
+        }
+    }
+}
+
+/// A route that a speaker originates.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Where to.
+    pub prefix: Prefix,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// LOCAL_PREF, sent to internal peers only.
+    pub local_pref: Option<u32>,
+    /// Standard communities (RFC 1997).
+    pub communities: BTreeSet<(u16, u16)>,
+    /// Large communities (RFC 8092).
+    pub large: BTreeSet<(u32, u32, u32)>,
+}
+
+impl Route {
+    /// A route without optional attributes.
+    ///
+    /// # Panics
+    /// When the text is no prefix.
+    pub fn new(prefix: &str) -> Route {
+        Route {
+            prefix: prefix.parse().unwrap_or_else(|error| panic!("{error}")),
+            med: None,
+            local_pref: None,
+            communities: BTreeSet::new(),
+            large: BTreeSet::new(),
+        }
+    }
+
+    /// With a MED.
+    pub fn med(mut self, med: u32) -> Route {
+        self.med = Some(med);
+        self
+    }
+
+    /// With a local preference.
+    pub fn local_pref(mut self, local_pref: u32) -> Route {
+        self.local_pref = Some(local_pref);
+        self
+    }
+
+    /// With one more community.
+    pub fn community(mut self, asn: u16, value: u16) -> Route {
+        self.communities.insert((asn, value));
+        self
+    }
+
+    /// With one more large community.
+    pub fn large(mut self, asn: u32, first: u32, second: u32) -> Route {
+        self.large.insert((asn, first, second));
+        self
+    }
+}
+
+/// A neighbor of a speaker.
+#[derive(Clone, Debug)]
+pub struct Neighbor {
+    /// Its address.
+    pub address: IpAddr,
+    /// Ours on that session.
+    pub local_address: IpAddr,
+    /// Its AS number.
+    pub asn: u32,
+    /// What is exchanged.
+    pub families: Vec<Family>,
+    /// Whether it is our client (RFC 4456).
+    pub reflector_client: bool,
+    /// The TCP MD5 key.
+    pub md5: Option<String>,
+    /// Whether graceful restart is offered (RFC 4724).
+    pub graceful_restart: bool,
+    /// Whether IPv4 routes may have IPv6 next hops (RFC 8950).
+    pub extended_next_hop: bool,
+    /// Whether we wait for its connection.
+    pub passive: bool,
+}
+
+impl Neighbor {
+    /// A neighbor that exchanges the family of its own address.
+    pub fn new(local_address: IpAddr, address: IpAddr, asn: u32) -> Neighbor {
+        Neighbor {
+            address,
+            local_address,
+            asn,
+            families: vec![Family::of(address)],
+            reflector_client: false,
+            md5: None,
+            graceful_restart: false,
+            extended_next_hop: false,
+            passive: false,
+        }
+    }
+}
+
+/// What a daemon is to be.
+#[derive(Clone, Debug)]
+pub struct Speaker {
+    /// Its AS number.
+    pub asn: u32,
+    /// Its BGP identifier, and its cluster identifier when it reflects.
+    pub router_id: Ipv4Addr,
+    /// Its neighbors.
+    pub neighbors: Vec<Neighbor>,
+    /// What it originates.
+    pub routes: Vec<Route>,
+    /// Whether learned routes go into the kernel's main table.
+    pub install: bool,
+    /// Accept any internal neighbor from this range as a passive, reflected client.
+    pub client_range: Option<Prefix>,
+    /// Whether next hops are resolved in a table of their own with a default route, as a reflector of routes
+    /// with foreign next hops wants it. Only BIRD has to be told.
+    pub resolve_apart: bool,
+}
+
+impl Speaker {
+    /// A speaker that talks to nobody yet.
+    pub fn new(asn: u32, router_id: Ipv4Addr) -> Speaker {
+        Speaker {
+            asn,
+            router_id,
+            neighbors: Vec::new(),
+            routes: Vec::new(),
+            install: false,
+            client_range: None,
+            resolve_apart: false,
+        }
+    }
+
+    /// The routes of one family.
+    fn routes_of(&self, family: Family) -> impl Iterator<Item = &Route> {
+        self.routes.iter().filter(move |route| route.prefix.family() == family)
+    }
+}
+
+/// What a speaker knows of a route it learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// AS_PATH, sequences only.
+    pub as_path: Vec<u32>,
+    /// ORIGIN.
+    pub origin: Origin,
+    /// The next hop; of two IPv6 ones the global one.
+    pub next_hop: IpAddr,
+    /// LOCAL_PREF; daemons show 100 for external routes, or nothing: both read as 100.
+    pub local_pref: u32,
+    /// MULTI_EXIT_DISC; absent and 0 are the same to some daemons: both read as 0.
+    pub med: u32,
+    /// Standard communities.
+    pub communities: BTreeSet<(u16, u16)>,
+    /// Large communities.
+    pub large: BTreeSet<(u32, u32, u32)>,
+    /// ORIGINATOR_ID.
+    pub originator_id: Option<Ipv4Addr>,
+    /// CLUSTER_LIST.
+    pub cluster_list: Vec<Ipv4Addr>,
+}
+
+impl Learned {
+    /// The default values, to be filled in.
+    fn with_next_hop(next_hop: IpAddr) -> Learned {
+        Learned {
+            as_path: Vec::new(),
+            origin: Origin::Incomplete,
+            next_hop,
+            local_pref: 100,
+            med: 0,
+            communities: BTreeSet::new(),
+            large: BTreeSet::new(),
+            originator_id: None,
+            cluster_list: Vec::new(),
+        }
+    }
+}
+
+/// The best routes that a speaker learned over BGP.
+pub type Rib = BTreeMap<Prefix, Learned>;
+
+/// Which daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// kulan.
+    Kulan,
+    /// BIRD 2.
+    Bird,
+    /// FRR: zebra and bgpd.
+    Frr,
+    /// GoBGP.
+    Gobgp,
+    /// OpenBGPD.
+    Openbgpd,
+    /// ExaBGP.
+    Exabgp,
+}
+
+impl Kind {
+    /// Its name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Kulan => "kulan",
+            Kind::Bird => "bird",
+            Kind::Frr => "frr",
+            Kind::Gobgp => "gobgp",
+            Kind::Openbgpd => "openbgpd",
+            Kind::Exabgp => "exabgp",
+        }
+    }
+
+    /// Finds it by name.
+    pub fn parse(name: &str) -> Option<Kind> {
+        [Kind::Kulan, Kind::Bird, Kind::Frr, Kind::Gobgp, Kind::Openbgpd, Kind::Exabgp]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+
+    fn dialect(self) -> &'static dyn Dialect {
+        match self {
+            Kind::Kulan => &kulan::Kulan,
+            Kind::Bird => &bird::Bird,
+            Kind::Frr => &frr::Frr,
+            Kind::Gobgp => &gobgp::Gobgp,
+            Kind::Openbgpd => &openbgpd::Openbgpd,
+            Kind::Exabgp => &exabgp::Exabgp,
+        }
+    }
+}
+
+/// Where a daemon runs.
+struct Place<'n> {
+    namespace: &'n Namespace,
+    directory: Directory,
+}
+
+impl Place<'_> {
+    /// Runs a command of the daemon's tool in the namespace and returns its standard output, or what it
+    /// complained about.
+    fn run(&self, mut command: Command) -> Result<String, String> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let output = command.output().map_err(|error| format!("cannot run {program}: {error}"))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            Ok(text)
+        } else {
+            Err(format!("{program}: {}{text}", String::from_utf8_lossy(&output.stderr)))
+        }
+    }
+}
+
+/// How one daemon is written to, run and read.
+trait Dialect: Sync {
+    /// Writes the configuration and starts the programs; the one that speaks BGP is the last.
+    fn start(&self, place: &Place<'_>, speaker: &Speaker, after_crash: bool) -> Vec<Process>;
+
+    /// Whether it can be talked to; originates what cannot be written into the configuration.
+    fn ready(&self, place: &Place<'_>, speaker: &Speaker) -> Result<(), String>;
+
+    /// Whether the session with this neighbor is Established.
+    fn established(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<(), String>;
+
+    /// The best routes learned over BGP.
+    fn learned(&self, place: &Place<'_>, family: Family) -> Result<Rib, String>;
+
+    /// Sends the neighbor a ROUTE-REFRESH for the families of the session.
+    fn request_refresh(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<(), String>;
+
+    /// How many UPDATEs came from this neighbor on this session.
+    fn updates_received(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<u64, String>;
+}
+
+/// A running daemon; killed on drop.
+pub struct Daemon<'n> {
+    kind: Kind,
+    speaker: Speaker,
+    processes: Vec<Process>,
+    place: Place<'n>,
+}
+
+impl<'n> Daemon<'n> {
+    /// Starts it in the namespace and waits until it can be talked to.
+    ///
+    /// # Panics
+    /// When it does not start, with the end of its log.
+    pub fn start(kind: Kind, namespace: &'n Namespace, speaker: Speaker) -> Daemon<'n> {
+        let place = Place { namespace, directory: Directory::new(kind.name()) };
+        let processes = kind.dialect().start(&place, &speaker, false);
+        let mut daemon = Daemon { kind, speaker, processes, place };
+        daemon.await_ready();
+        daemon
+    }
+
+    fn await_ready(&mut self) {
+        let what = format!("{} to be ready", self.kind.name());
+        wait_for(&what, || {
+            for process in &mut self.processes {
+                if let Some(status) = process.ended() {
+                    panic!("{} ended at its start: {status}", self.kind.name());
+                }
+            }
+            self.kind.dialect().ready(&self.place, &self.speaker)
+        });
+    }
+
+    /// Which daemon it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What it was told to be.
+    pub fn speaker(&self) -> &Speaker {
+        &self.speaker
+    }
+
+    /// Ends it without a word to anybody, as a crash does.
+    pub fn kill(&mut self) {
+        for process in self.processes.iter_mut().rev() {
+            process.kill();
+        }
+    }
+
+    /// Starts it again after [`Daemon::kill`], as its service manager would after a crash, with a changed
+    /// description.
+    pub fn start_again_with(&mut self, change: impl FnOnce(&mut Speaker)) {
+        change(&mut self.speaker);
+        self.processes = self.kind.dialect().start(&self.place, &self.speaker, true);
+        self.await_ready();
+    }
+
+    /// Waits until all sessions are Established.
+    ///
+    /// # Panics
+    /// When one does not come up.
+    pub fn await_established(&self) {
+        for neighbor in &self.speaker.neighbors {
+            let what = format!("{}'s session with {}", self.kind.name(), neighbor.address);
+            wait_for(&what, || self.established(neighbor.address));
+        }
+    }
+
+    /// Whether the session with this neighbor is Established.
+    pub fn established(&self, neighbor: IpAddr) -> Result<(), String> {
+        self.kind.dialect().established(&self.place, neighbor)
+    }
+
+    /// The best routes learned over BGP.
+    pub fn learned(&self, family: Family) -> Result<Rib, String> {
+        self.kind.dialect().learned(&self.place, family)
+    }
+
+    /// Waits until it learned exactly these routes, with exactly these attributes.
+    ///
+    /// # Panics
+    /// When it does not come to that, with every difference.
+    pub fn await_learned(&self, family: Family, expected: &Rib) {
+        let what = format!("{} to learn {} {} routes", self.kind.name(), expected.len(), family.name());
+        wait_at_most(Duration::from_secs(30), &what, || {
+            let learned = self.learned(family)?;
+            let differences = differences(expected, &learned);
+            if differences.is_empty() { Ok(()) } else { Err(differences) }
+        });
+    }
+
+    /// Asks the neighbor to send everything again.
+    ///
+    /// # Panics
+    /// When the daemon's tool refuses.
+    pub fn request_refresh(&self, neighbor: IpAddr) {
+        self.kind.dialect().request_refresh(&self.place, neighbor).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// How many UPDATEs came from this neighbor on this session.
+    ///
+    /// # Panics
+    /// When the daemon's tool refuses.
+    pub fn updates_received(&self, neighbor: IpAddr) -> u64 {
+        self.kind.dialect().updates_received(&self.place, neighbor).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// What its processes use together.
+    pub fn usage(&self) -> Usage {
+        self.processes.iter().map(|process| Usage::of(process.id())).fold(Usage::default(), Usage::and)
+    }
+
+    /// What it printed.
+    pub fn log(&self) -> String {
+        self.processes.iter().map(Process::log).collect()
+    }
+
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &Directory {
+        &self.place.directory
+    }
+}
+
+/// What differs between two tables, one line each; empty if nothing does.
+pub fn differences(expected: &Rib, learned: &Rib) -> String {
+    let mut lines = Vec::new();
+    for (prefix, want) in expected {
+        match learned.get(prefix) {
+            None => lines.push(format!("{prefix} is missing")),
+            Some(have) if have != want => {
+                lines.push(format!("{prefix}\n     is      {have:?}\n     must be {want:?}"))
+            }
+            Some(_) => {}
+        }
+    }
+    for prefix in learned.keys().filter(|prefix| !expected.contains_key(prefix)) {
+        lines.push(format!("{prefix} must not be there"));
+    }
+    lines.join("\n")
+}
+
+/// Reads a list like `65000:1 65000:2`, with any of space, comma and brackets around the items.
+fn parse_communities(text: &str) -> Result<BTreeSet<(u16, u16)>, String> {
+    let mut set = BTreeSet::new();
+    for item in items(text) {
+        let fields = numbers(item)?;
+        let [asn, value] = fields[..] else { return Err(format!("not a community: {item}")) };
+        set.insert((asn as u16, value as u16));
+    }
+    Ok(set)
+}
+
+/// Reads a list of large communities.
+fn parse_large(text: &str) -> Result<BTreeSet<(u32, u32, u32)>, String> {
+    let mut set = BTreeSet::new();
+    for item in items(text) {
+        let fields = numbers(item)?;
+        let [asn, first, second] = fields[..] else { return Err(format!("not a large community: {item}")) };
+        set.insert((asn, first, second));
+    }
+    Ok(set)
+}
+
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split([' ', '[', ']', '\t']).map(|item| item.trim_matches(',')).filter(|item| !item.is_empty())
+}
+
+fn numbers(item: &str) -> Result<Vec<u32>, String> {
+    item.split(':').map(|field| field.parse().map_err(|_| format!("not a number in {item}"))).collect()
+}

@@ -1,0 +1,93 @@
+//! A real Internet table, replayed into kulan as it was recorded: a client of the reflector must end with exactly
+//! the right routes, and so must the kernel.
+//!
+//! The feed is a complete iBGP session of 2015 with 577,706 prefixes. What must come out is computed here from an
+//! independent decode of the recording: all of it, but for the four prefixes with AS 0 in their path (RFC 7607),
+//! with every attribute as it was and the traces of reflection added (RFC 4456 §8).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kulan_scale_tests::bench::{Bench, pch_reflected, pch_reflector};
+use kulan_scale_tests::bgp::message::end_of_rib;
+use kulan_scale_tests::bgp::table::{Index, Table};
+use kulan_scale_tests::daemon::Kind;
+use kulan_scale_tests::feed::Feed;
+use kulan_scale_tests::kernel;
+use kulan_scale_tests::process::wait_at_most;
+
+/// An end to a test that cannot succeed any more, far above what a debug build on a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Which daemon stands where kulan should: kulan, unless `KULAN_DUT` names another.
+fn under_test() -> Kind {
+    match std::env::var("KULAN_DUT") {
+        Ok(name) => Kind::parse(&name).unwrap_or_else(|| panic!("KULAN_DUT: no daemon is called {name}")),
+        Err(_) => Kind::Kulan,
+    }
+}
+
+#[test]
+fn a_client_of_the_reflector_holds_exactly_the_recorded_table() {
+    let kind = under_test();
+    let feed = Feed::pch();
+    let expected = pch_reflected(&feed, kind);
+    let table = Table::new(Arc::new(Index::new(feed.keys())), Arc::new(expected));
+    let (speaker, [source, client]) = pch_reflector(true);
+    Bench::new().with(kind, speaker, |_, peers| {
+        let source = peers.connect(source, None);
+        let client = peers.connect(client, Some(table));
+        peers.run(PATIENCE, |peers| peers.established() == 2).unwrap_or_else(|error| panic!("{error}"));
+        peers.send(source, Arc::new(feed.updates.clone()));
+        peers.send(source, Arc::new(end_of_rib()));
+        peers.run(PATIENCE, |peers| peers.all_right()).unwrap_or_else(|error| panic!("{error}"));
+        assert!(peers.counts(client).updates <= 2 * feed.update_count as u64, "routes come packed");
+
+        // And all of it goes when the source does.
+        peers.table_mut(client).expect(Arc::new(vec![0; feed.routes.len()]));
+        peers.close(source);
+        peers.run(PATIENCE, |peers| peers.all_right()).unwrap_or_else(|error| panic!("{error}"));
+    });
+}
+
+#[test]
+fn the_kernel_holds_exactly_the_recorded_table() {
+    let kind = under_test();
+    let feed = Feed::pch();
+    let bench = Bench::new();
+    // Foreign next hops are reached by the default route, so that is where everything must go.
+    let gateway: IpAddr = "10.10.0.2".parse().expect("an address");
+    bench.speaker.ip(&["route", "add", "default", "via", &gateway.to_string()]);
+    let wanted = feed
+        .routes
+        .iter()
+        .zip(pch_reflected(&feed, kind))
+        .filter(|(_, fingerprint)| *fingerprint != 0)
+        .map(|((key, _), _)| (*key, gateway))
+        .collect();
+    let (mut speaker, [source, _]) = pch_reflector(true);
+    speaker.neighbors.truncate(1);
+    speaker.resolve_apart = false;
+    speaker.install = true;
+    bench.with(kind, speaker, |_, peers| {
+        let source = peers.connect(source, None);
+        peers.run(PATIENCE, |peers| peers.established() == 1).unwrap_or_else(|error| panic!("{error}"));
+        peers.send(source, Arc::new(feed.updates.clone()));
+        peers.send(source, Arc::new(end_of_rib()));
+        peers.run(PATIENCE, |peers| peers.all_sent()).unwrap_or_else(|error| panic!("{error}"));
+        wait_at_most(PATIENCE, "the kernel to hold the table", || {
+            peers.poll(0);
+            kernel::verify(&bench.speaker, &wanted)
+        });
+        // Default, two cables, and the way to the clients.
+        assert_eq!(kernel::routes(&bench.speaker).len(), wanted.len() + 4, "and nothing else");
+
+        peers.close(source);
+        wait_at_most(PATIENCE, "the kernel to hold nothing of it any more", || {
+            peers.poll(0);
+            let left = kernel::routes(&bench.speaker).len();
+            if left == 4 { Ok(()) } else { Err(format!("{left} routes left, not 4")) }
+        });
+    });
+}
