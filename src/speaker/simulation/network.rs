@@ -215,8 +215,7 @@ impl Network {
     pub fn run_for(&mut self, ms: u64) {
         let until = self.now.plus_ms(ms);
         let mut turns = 0;
-        loop {
-            let Some((at, node)) = self.next_turn().filter(|(at, _)| *at <= until) else { break };
+        while let Some((at, node)) = self.next_turn().filter(|(at, _)| *at <= until) {
             turns = if at > self.now { 0 } else { turns + 1 };
             assert!(turns < TURNS_PER_MOMENT_MAX, "speaker {node} never rests");
             self.now = self.now.max(at);
