@@ -7,6 +7,7 @@
 mod network;
 mod oracle;
 mod plan;
+mod single;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -14,7 +15,7 @@ use network::Network;
 use plan::{Plan, any_prefix};
 
 /// How many networks a plain test run tries.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 32;
 
 /// How long a network takes to settle at most: graceful restart's waits (15 s, twice), a hold time (9 s) and the
 /// pauses between dials.
@@ -128,6 +129,17 @@ fn run(seed: u64) {
         disturb(&mut network);
     }
     network.dark = false;
+    for link in 0..network.plan.links.len() {
+        for end in 0..2 {
+            // Most come back, so that there is something to settle.
+            if network.random.chance(4) {
+                continue;
+            }
+            let it = &mut network.plan.links[link].ends[end];
+            (it.configured, it.shutdown) = (true, false);
+            network.reload_end(link, end);
+        }
+    }
     for node in 0..network.nodes.len() {
         network.enable_all(node);
     }

@@ -26,8 +26,6 @@ enum Packet {
     Syn,
     SynAck,
     Data(Vec<u8>),
-    /// The writer may try again.
-    Room,
     Fin,
     Reset,
 }
@@ -42,6 +40,8 @@ struct End {
     /// The beginning of a message whose end has not come.
     partial: Vec<u8>,
     writable: bool,
+    /// When a writer that was stopped may try again.
+    room_at: Option<Time>,
     /// Nothing is read before this moment.
     stalled_until: Time,
 }
@@ -52,6 +52,10 @@ impl End {
             Packet::Data(_) | Packet::Fin => (*at).max(self.stalled_until),
             _ => *at,
         })
+    }
+
+    fn next_event(&self) -> Option<Time> {
+        self.next_arrival().into_iter().chain(self.room_at).min()
     }
 }
 
@@ -211,8 +215,7 @@ impl Network {
     pub fn run_for(&mut self, ms: u64) {
         let until = self.now.plus_ms(ms);
         let mut turns = 0;
-        loop {
-            let Some((at, node)) = self.next_turn().filter(|(at, _)| *at <= until) else { break };
+        while let Some((at, node)) = self.next_turn().filter(|(at, _)| *at <= until) {
             turns = if at > self.now { 0 } else { turns + 1 };
             assert!(turns < TURNS_PER_MOMENT_MAX, "speaker {node} never rests");
             self.now = self.now.max(at);
@@ -231,7 +234,7 @@ impl Network {
                 })
                 .collect();
         for end in self.wires.values().flat_map(|wire| &wire.ends) {
-            if let Some(at) = end.next_arrival() {
+            if let Some(at) = end.next_event() {
                 due[end.node] = due[end.node].min(at);
             }
         }
@@ -248,7 +251,7 @@ impl Network {
             .wires
             .iter()
             .flat_map(|(wire, it)| [(*wire, 0, &it.ends[0]), (*wire, 1, &it.ends[1])])
-            .filter(|(_, _, end)| end.node == node && end.next_arrival().is_some_and(|at| at <= self.now))
+            .filter(|(_, _, end)| end.node == node && end.next_event().is_some_and(|at| at <= self.now))
             .map(|(wire, end, _)| (wire, end))
             .collect();
         let mut left = 0;
@@ -306,8 +309,18 @@ impl Network {
 
     fn arrive(&mut self, wire: usize, end: usize) {
         let Some(it) = self.wires.get_mut(&wire).map(|wire| &mut wire.ends[end]) else { return };
-        let Some((_, packet)) = it.incoming.pop_front() else { return };
         let node = it.node;
+        if it.room_at.is_some_and(|at| at <= self.now) {
+            it.room_at = None;
+            it.writable = true;
+            if let Some(conn) = it.conn {
+                self.nodes[node].speaker.mark_dirty(conn);
+            }
+        }
+        if it.next_arrival().is_none_or(|at| at > self.now) {
+            return;
+        }
+        let Some((_, packet)) = it.incoming.pop_front() else { return };
         let conn = it.conn;
         match (packet, conn) {
             (Packet::Syn, _) => self.accept(wire, end),
@@ -325,14 +338,10 @@ impl Network {
                     self.wire(wire).ends[end].partial = buffer.split_off(consumed);
                 }
             }
-            (Packet::Room, Some(conn)) => {
-                it.writable = true;
-                self.nodes[node].speaker.mark_dirty(conn);
-            }
             (Packet::Fin, Some(conn)) => self.lost(wire, end, conn, None),
             (Packet::Reset, Some(conn)) => self.lost(wire, end, conn, Some(ErrorKind::ConnectionReset)),
             (Packet::SynAck | Packet::Data(_), None) => self.send(wire, end, Packet::Reset),
-            (Packet::Room | Packet::Fin | Packet::Reset, None) => {}
+            (Packet::Fin | Packet::Reset, None) => {}
         }
     }
 
@@ -400,6 +409,7 @@ impl Network {
             incoming: VecDeque::new(),
             partial: Vec::new(),
             writable: false,
+            room_at: None,
             stalled_until: Time(0),
         };
         let ends = [make(node, Some(conn), local), make(target, None, remote)];
@@ -443,8 +453,7 @@ impl Network {
                     let at = self.now.plus_ms(1 + self.random.below(LATENCY_MS));
                     let it = &mut self.wire(wire).ends[end];
                     it.writable = false;
-                    // Beside the peer's packets, which may be stalled.
-                    it.incoming.push_front((at, Packet::Room));
+                    it.room_at = Some(at);
                 }
             }
         }

@@ -107,6 +107,9 @@ impl Network {
                 .expect("a wanted link has its peers")
         };
         let (to, from) = (peer(giver, 1 - end), peer(taker, end));
+        let session = self.nodes[taker].speaker.peers[from.index()].as_ref().expect("it was just found");
+        let families = session.session.negotiated().map(|negotiated| negotiated.families);
+        assert_eq!(Some(session.end_of_rib), families, "End-of-RIB of {giver} over link {link}");
         let mut expected = BTreeMap::new();
         for (prefix, family, dest) in self.destinations(giver) {
             let best = self.nodes[giver].speaker.rib.best(family, dest);

@@ -29,6 +29,8 @@ pub struct EndPlan {
     /// The peer is kept down by the configuration.
     pub shutdown: bool,
     pub passive: bool,
+    /// The other one is a dynamic peer: it stands in a range of its own and must dial.
+    pub dynamic: bool,
     /// The other one is a client (RFC 4456).
     pub client: bool,
     pub graceful_restart: bool,
@@ -147,6 +149,8 @@ impl Plan {
         let mut ends = nodes.map(&mut end);
         if random.chance(4) {
             ends[random.below(2) as usize].passive = true;
+        } else if random.chance(4) {
+            ends[random.below(2) as usize].dynamic = true;
         }
         self.links.push(LinkPlan { ends, ipv6: internal || !random.chance(3) });
     }
@@ -212,7 +216,12 @@ impl Plan {
 
     fn write_peer(&self, index: usize, at: usize, end: &EndPlan, text: &mut String) -> std::fmt::Result {
         let other = &self.nodes[self.links[index].ends[1 - at].node];
-        writeln!(text, "[[peer]]\naddress = \"{}\"\nasn = {}", self.address(index, 1 - at), other.asn)?;
+        let address = self.address(index, 1 - at);
+        match end.dynamic {
+            true => writeln!(text, "[[dynamic_peer]]\nrange = \"{}\"\nlimit = 1", Prefix::host(address))?,
+            false => writeln!(text, "[[peer]]\naddress = \"{address}\"")?,
+        }
+        writeln!(text, "asn = {}", other.asn)?;
         let families =
             if self.links[index].ipv6 { "\"ipv4-unicast\", \"ipv6-unicast\"" } else { "\"ipv4-unicast\"" };
         writeln!(text, "families = [{families}]\nextended_next_hop = {}", self.links[index].ipv6)?;
