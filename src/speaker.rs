@@ -191,6 +191,12 @@ impl Speaker {
         more
     }
 
+    /// Whether what happened since [`Speaker::work`] has made more of it: members of update groups took bytes and
+    /// made room.
+    pub fn wants_work(&self) -> bool {
+        self.export.wants_drain()
+    }
+
     /// A different number each time, the same ones for the same seed.
     fn next_random(&mut self) -> u64 {
         // SplitMix64.

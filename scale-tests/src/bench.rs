@@ -4,9 +4,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
+use crate::bgp::message::AGGREGATOR;
 use crate::bgp::peers::{Identity, Peers};
 use crate::daemon::{Daemon, Kind, Neighbor, Speaker};
-use crate::feed::{Feed, PCH_ASN};
+use crate::feed::{Feed, PCH_ASN, aggregated_by_as_zero};
 use crate::netns::Namespace;
 
 /// The speaker's AS where its neighbors are external. All AS numbers here are from the documentation range, so
@@ -149,6 +150,12 @@ pub fn pch_reflector(reflector_client: bool) -> (Speaker, [Identity; 2]) {
 pub fn pch_reflected(feed: &Feed, kind: Kind) -> Vec<u64> {
     feed.expectation(|set| {
         let valid = kind == Kind::Bird || !set.as_numbers().contains(&0);
-        valid.then(|| set.reflected(SPEAKER, source(0)))
+        valid.then(|| {
+            let mut reflected = set.reflected(SPEAKER, source(0));
+            if kind != Kind::Bird && aggregated_by_as_zero(set) {
+                reflected.remove(AGGREGATOR);
+            }
+            reflected
+        })
     })
 }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use crate::bgp::message::{
-    self, AS_PATH, Attributes, COMMUNITIES, HEADER_LENGTH, Key, NEXT_HOP, UPDATE, Update, for_each_prefix,
-    key,
+    self, AGGREGATOR, AS_PATH, Attributes, COMMUNITIES, HEADER_LENGTH, Key, NEXT_HOP, UPDATE, Update,
+    for_each_prefix, key,
 };
 use crate::data;
 
@@ -196,7 +196,11 @@ fn internet_sets(count: usize, random: &mut Random) -> (Vec<Attributes>, Vec<u32
         {
             external.remove(code);
         }
-        if external.as_numbers().contains(&0) || has_well_known_community(&external) {
+        // What RFC 7607 has to say of AS 0 differs from speaker to speaker, and is not what is measured.
+        if external.as_numbers().contains(&0)
+            || aggregated_by_as_zero(&external)
+            || has_well_known_community(&external)
+        {
             continue;
         }
         match numbers.get(&external) {
@@ -229,6 +233,11 @@ fn internet_sets(count: usize, random: &mut Random) -> (Vec<Attributes>, Vec<u32
         }
     }
     (sets, weights)
+}
+
+/// Whether AGGREGATOR names AS 0, which makes it malformed (RFC 7607 §2).
+pub fn aggregated_by_as_zero(attributes: &Attributes) -> bool {
+    attributes.get(AGGREGATOR).is_some_and(|value| value.starts_with(&[0; 4]))
 }
 
 fn has_well_known_community(attributes: &Attributes) -> bool {

@@ -238,6 +238,16 @@ impl Group {
         }
     }
 
+    /// Works out what the member in `slot` is to be sent from the ring.
+    pub fn plan(&mut self, slot: u16) {
+        let Group { members, ring, .. } = self;
+        let member = members[usize::from(slot)].as_mut().expect("the peer table names taken slots only");
+        if let Some(cursor) = &member.cursor {
+            let (end, bytes) = ring.plan(cursor, slot);
+            member.planned = Some(((cursor.seq, cursor.partial), end, bytes));
+        }
+    }
+
     /// The member in `slot` asks to be told the table again.
     pub fn refresh(&mut self, slot: u16, enhanced: bool) {
         let member = self.member_mut(slot);

@@ -58,6 +58,8 @@ pub(super) struct Member {
     pub wants_refresh: Option<bool>,
     /// Where it reads the ring; none while [`Phase::Waiting`] or [`Phase::CatchingUp`].
     pub cursor: Option<Cursor>,
+    /// What the last plan for it was made from, led to, and how many bytes it was.
+    pub planned: Option<((u64, u16), Cursor, usize)>,
     /// Messages of its own, sent before what its cursor points at.
     pub backlog: Backlog,
     /// How many told destinations have this member as their source.
@@ -77,6 +79,7 @@ impl Member {
             owed_end_of_rib: false,
             wants_refresh: None,
             cursor: None,
+            planned: None,
             backlog: Backlog::default(),
             own_routes: 0,
             taken: 0,

@@ -9,6 +9,8 @@ mod key;
 mod member;
 mod outgoing;
 #[cfg(test)]
+mod outgoing_test;
+#[cfg(test)]
 mod property_test;
 mod ring;
 mod told;
@@ -381,14 +383,17 @@ impl UpdateGroups {
             }
         }
         for seat in self.order(peer) {
+            self.group_mut(seat.group).plan(seat.slot);
+        }
+        for seat in self.order(peer) {
             let group = self.group(seat.group);
             let member = group.member(seat.slot);
             if out.len() < SLICES_MAX && !member.backlog.is_empty() {
                 out.push(IoSlice::new(member.backlog.unsent()));
             }
-            if let Some(cursor) = member.cursor.as_ref().filter(|_| out.len() < SLICES_MAX) {
+            if member.cursor.is_some() {
                 let room = SLICES_MAX - out.len();
-                group.ring.read(cursor, seat.slot, room, |bytes| out.push(IoSlice::new(bytes)));
+                out.extend(group.ring.planned().take(room).map(IoSlice::new));
             }
         }
     }
@@ -404,6 +409,14 @@ impl UpdateGroups {
             bytes = member.backlog.sent(bytes);
             let mut idle = member.backlog.is_empty();
             if idle && let Some(cursor) = &mut member.cursor {
+                bytes = match member.planned.take() {
+                    // The plan went out as a whole: no need to read it again.
+                    Some((from, end, all)) if bytes >= all && from == (cursor.seq, cursor.partial) => {
+                        *cursor = end;
+                        bytes - all
+                    }
+                    _ => bytes,
+                };
                 bytes = ring.sent(cursor, seat.slot, bytes);
                 idle = cursor.seq == ring.head();
             }

@@ -6,6 +6,9 @@
 
 use std::collections::VecDeque;
 
+use smallvec::SmallVec;
+
+use super::SLICES_MAX;
 use super::told::NO_SLOT;
 
 /// Bytes in a chunk: the longest message there is fits (RFC 8654).
@@ -82,6 +85,23 @@ pub(super) struct Cursor {
     cost: u64,
 }
 
+/// How many slots a plan that is shared remembers: those of members that are sent something else.
+const NAMED_MAX: usize = 8;
+
+/// What is to be sent to members that stand at one place.
+#[derive(Default)]
+struct Plan {
+    /// Sequence number, bytes sent, classes and head that the plan was made for.
+    from: (u64, u16, u8, u64),
+    /// The member that it was made for, and whether it holds for all whose slots are not `named`.
+    slot: u16,
+    shared: bool,
+    named: SmallVec<[u16; NAMED_MAX]>,
+    slices: Vec<(u64, u32, u32)>,
+    bytes: usize,
+    end: Option<Cursor>,
+}
+
 /// See the module.
 pub(super) struct Ring {
     entries: VecDeque<Entry>,
@@ -96,6 +116,7 @@ pub(super) struct Ring {
     /// What all entries ever pushed cost, and what all freed ones did.
     cost_head: u64,
     cost_tail: u64,
+    plan: Plan,
 }
 
 impl Ring {
@@ -113,6 +134,7 @@ impl Ring {
             first_dest: 0,
             cost_head: 0,
             cost_tail: 0,
+            plan: Plan::default(),
         }
     }
 
@@ -232,35 +254,62 @@ impl Ring {
         false
     }
 
-    /// Gives the bytes for the member in `slot` from its cursor on, adjacent messages as one slice, at most
-    /// `slices_max` of them.
-    pub fn read<'a>(&'a self, cursor: &Cursor, slot: u16, slices_max: usize, mut give: impl FnMut(&'a [u8])) {
+    /// Works out what the member in `slot` is to be sent from its cursor on; [`Ring::planned`] gives the
+    /// bytes. Returns the cursor behind them, and how many there are.
+    ///
+    /// Members that stand at the same place mostly are to be sent the same, so the last plan is kept.
+    pub fn plan(&mut self, cursor: &Cursor, slot: u16) -> (Cursor, usize) {
+        let from = (cursor.seq, cursor.partial, cursor.reads, self.head());
+        let plan = &self.plan;
+        let same =
+            plan.from == from && if plan.shared { !plan.named.contains(&slot) } else { plan.slot == slot };
+        if !same {
+            self.make_plan(cursor, slot);
+            self.plan.from = from;
+        }
+        (self.plan.end.unwrap_or(*cursor), self.plan.bytes)
+    }
+
+    fn make_plan(&mut self, cursor: &Cursor, slot: u16) {
+        let mut plan = std::mem::take(&mut self.plan);
+        plan.slices.clear();
+        plan.named.clear();
+        let (mut named_any, mut too_many) = (false, false);
+        let mut bytes = 0;
         let mut cursor = *cursor;
-        let mut run: Option<(u64, u32, u32)> = None;
-        let mut slices = 0;
-        while let Some(entry) = self.entry(cursor.seq) {
-            if entry.len > 0 && entry.is_for(slot, cursor.reads) {
-                let (chunk, pos) = Ring::place(&cursor, entry);
-                let (start, end) = (pos + u32::from(cursor.partial), pos + u32::from(entry.len));
-                run = match run {
-                    Some((at, from, to)) if at == chunk && to == start => Some((at, from, end)),
-                    full => {
-                        if let Some((at, from, to)) = full {
-                            give(self.bytes(at, from, to));
-                            slices += 1;
-                            if slices == slices_max {
-                                return;
-                            }
-                        }
-                        Some((chunk, start, end))
+        for &entry in self.entries.range((cursor.seq - self.first) as usize..) {
+            if entry.len > 0 && entry.classes & cursor.reads != 0 {
+                if entry.slot != NO_SLOT && !plan.named.contains(&entry.slot) {
+                    named_any |= entry.slot == slot;
+                    too_many |= plan.named.len() == NAMED_MAX;
+                    if !too_many {
+                        plan.named.push(entry.slot);
                     }
-                };
+                }
+                if entry.is_for(slot, cursor.reads) {
+                    let (chunk, pos) = Ring::place(&cursor, entry);
+                    let (start, end) = (pos + u32::from(cursor.partial), pos + u32::from(entry.len));
+                    let full = plan.slices.len() == SLICES_MAX;
+                    match plan.slices.last_mut() {
+                        Some((at, _, to)) if *at == chunk && *to == start => *to = end,
+                        _ if full => break,
+                        _ => plan.slices.push((chunk, start, end)),
+                    }
+                    bytes += (end - start) as usize;
+                }
             }
             Ring::pass(&mut cursor, entry);
         }
-        if let Some((at, from, to)) = run {
-            give(self.bytes(at, from, to));
-        }
+        plan.end = Some(cursor);
+        plan.bytes = bytes;
+        plan.slot = slot;
+        plan.shared = !named_any && !too_many;
+        self.plan = plan;
+    }
+
+    /// The bytes of the last [`Ring::plan`].
+    pub fn planned(&self) -> impl Iterator<Item = &[u8]> {
+        self.plan.slices.iter().map(|(chunk, from, to)| self.bytes(*chunk, *from, *to))
     }
 
     fn bytes(&self, chunk: u64, from: u32, to: u32) -> &[u8] {
@@ -332,6 +381,7 @@ impl Ring {
         self.first_dest += self.dests.len() as u64;
         self.cost_tail = self.cost_head;
         // An idle group keeps no buffers: there may be as many groups as peers.
+        self.plan = Plan::default();
         self.entries = VecDeque::new();
         self.chunks = VecDeque::new();
         self.sealed = 0;

@@ -565,45 +565,59 @@ impl RouteWriter {
     }
 
     fn message(&self, out: &mut Vec<u8>, kind: u16, flags: u16, seq: u32, prefix: Prefix, id: Option<u32>) {
-        // Header 16, rtmsg 12, table 8, priority 8, next hop 8, destination 8 or 20.
-        let mut message = [0; 72];
-        message[4..6].copy_from_slice(&kind.to_ne_bytes());
-        message[6..8].copy_from_slice(&(flags | NLM_F_REQUEST).to_ne_bytes());
-        message[8..12].copy_from_slice(&seq.to_ne_bytes());
-        message[16] = address_family(prefix.family());
-        message[17] = prefix.len();
-        message[20] = short_table(self.table);
-        message[21] = self.protocol;
-        message[23] = RTN_UNICAST;
-        let mut length = 28;
-        length = small_attribute(&mut message, length, RTA_PRIORITY, self.metric.to_ne_bytes());
-        if self.table > 255 {
-            length = small_attribute(&mut message, length, RTA_TABLE, self.table.to_ne_bytes());
-        }
-        if let Some(id) = id {
-            length = small_attribute(&mut message, length, RTA_NH_ID, id.to_ne_bytes());
+        // Every field is made of whole words and every length is a constant: some 20 stores.
+        let [kind0, kind1] = kind.to_ne_bytes();
+        let [flags0, flags1] = (flags | NLM_F_REQUEST).to_ne_bytes();
+        let kind_and_flags = word([kind0, kind1, flags0, flags1]);
+        let destination = word([address_family(prefix.family()), prefix.len(), 0, 0]);
+        let origin = word([short_table(self.table), self.protocol, 0, RTN_UNICAST]);
+        let (table, metric) = (attribute_word(RTA_TABLE, 4), attribute_word(RTA_PRIORITY, 4));
+        let next_hop = attribute_word(RTA_NH_ID, 4);
+        // Length, kind, number, port; family and prefix length, origin, flags; two attributes.
+        #[rustfmt::skip]
+        macro_rules! put {
+            ($($word:expr),*) => {
+                put(out, [
+                    0, kind_and_flags, seq, 0, destination, origin, 0,
+                    table, self.table, metric, self.metric, $($word),*
+                ])
+            };
         }
         match prefix {
             Prefix::V4(prefix) => {
-                length = small_attribute(&mut message, length, RTA_DST, prefix.addr.to_be_bytes());
+                let (to, addr) = (attribute_word(RTA_DST, 4), prefix.addr.to_be());
+                match id {
+                    Some(id) => put!(to, addr, next_hop, id),
+                    None => put!(to, addr),
+                }
             }
             Prefix::V6(prefix) => {
-                message[length..length + 2].copy_from_slice(&20u16.to_ne_bytes());
-                message[length + 2..length + 4].copy_from_slice(&RTA_DST.to_ne_bytes());
-                message[length + 4..length + 20].copy_from_slice(&prefix.addr.to_be_bytes());
-                length += 20;
+                let to = attribute_word(RTA_DST, 16);
+                let octets = prefix.addr.to_be_bytes();
+                let part = |at: usize| word([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]]);
+                match id {
+                    Some(id) => put!(to, part(0), part(4), part(8), part(12), next_hop, id),
+                    None => put!(to, part(0), part(4), part(8), part(12)),
+                }
             }
         }
-        message[..4].copy_from_slice(&(length as u32).to_ne_bytes());
-        out.extend_from_slice(&message[..length]);
     }
 }
 
-fn small_attribute(message: &mut [u8; 72], at: usize, kind: u16, value: [u8; 4]) -> usize {
-    message[at..at + 2].copy_from_slice(&8u16.to_ne_bytes());
-    message[at + 2..at + 4].copy_from_slice(&kind.to_ne_bytes());
-    message[at + 4..at + 8].copy_from_slice(&value);
-    at + 8
+const fn word(bytes: [u8; 4]) -> u32 {
+    u32::from_ne_bytes(bytes)
+}
+
+/// An attribute's header.
+const fn attribute_word(kind: u16, value_bytes: u16) -> u32 {
+    let ([length0, length1], [kind0, kind1]) = ((4 + value_bytes).to_ne_bytes(), kind.to_ne_bytes());
+    word([length0, length1, kind0, kind1])
+}
+
+/// Appends a message of `WORDS` words, the first of which is its length.
+fn put<const WORDS: usize>(out: &mut Vec<u8>, mut words: [u32; WORDS]) {
+    words[0] = 4 * WORDS as u32;
+    out.extend_from_slice(words.map(u32::to_ne_bytes).as_flattened());
 }
 
 #[cfg(test)]

@@ -454,9 +454,9 @@ impl Fib {
     /// What nobody wants is removed once the initial synchronisation is over.
     pub(super) fn begin_sweep(&mut self) {
         if self.initial_sync_over && self.options.install {
+            // In the order of a hash: the kernel's trie removes scattered routes two to three times as fast
+            // as neighbours, for which it shrinks the same nodes over and over.
             self.sweep = self.stale.iter().map(|(prefix, _)| prefix).collect();
-            // The kernel's table takes neighbours faster than random ones; the last is removed first.
-            self.sweep.sort_unstable_by(|a, b| b.cmp(a));
         }
     }
 }

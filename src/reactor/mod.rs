@@ -234,6 +234,7 @@ impl Reactor {
             self.act();
             let work_done = Instant::now();
             more |= self.write();
+            more |= self.speaker.wants_work();
             more |= self.drive_netlink();
             let write_done = Instant::now();
             more |= self.answer();
@@ -582,13 +583,12 @@ impl Reactor {
         }
     }
 
-    /// Answers the control thread; returns whether more requests wait.
+    /// Answers the control thread; returns whether there was a request: it may have caused work, and another may
+    /// wait.
     fn answer(&mut self) -> bool {
-        for _ in 0..REQUESTS_PER_TURN {
-            let Ok(request) = self.requests.try_recv() else {
-                self.watchers.tell(&mut self.speaker, self.clock.now());
-                return false;
-            };
+        self.watchers.tell(&mut self.speaker, self.clock.now());
+        for answered in 0..REQUESTS_PER_TURN {
+            let Ok(request) = self.requests.try_recv() else { return answered > 0 };
             let now = self.clock.now();
             match request {
                 Request::Reload(reply) => reply.send(self.reload().map_err(RequestError::Refused)),

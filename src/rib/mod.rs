@@ -302,11 +302,15 @@ impl Rib {
         let mut left = budget;
         self.v6_first = !self.v6_first;
         loop {
+            // A quarter is for the rounds, or a lost peer's paths would stay while others announce.
+            let reserve = if self.sweep_pending() { left / 4 } else { 0 };
+            let mut queued = left - reserve;
             if self.v6_first {
-                left = self.v6.decide_changed(&mut self.shared, left, out6);
+                queued = self.v6.decide_changed(&mut self.shared, queued, out6);
             }
-            left = self.v4.decide_changed(&mut self.shared, left, out4);
-            left = self.v6.decide_changed(&mut self.shared, left, out6);
+            queued = self.v4.decide_changed(&mut self.shared, queued, out4);
+            queued = self.v6.decide_changed(&mut self.shared, queued, out6);
+            left = queued + reserve;
             if left == 0 || !self.sweep_pending() {
                 break;
             }

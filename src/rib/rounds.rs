@@ -3,7 +3,8 @@
 //! A round over the path slab serves every sweep and every next hop that moved at once: it removes doomed
 //! paths (see `peers`) and queues the destinations of paths whose next hop has another state. Who orders
 //! one while another is under way makes it go once around from where it is. A new decision of everything
-//! walks the slab of destinations. Both only run when no destination is queued, so the queue stays short.
+//! walks the slab of destinations. Neither gets far ahead of the decisions that it causes, so the queue
+//! stays short.
 
 use super::decision::{Candidate, loses, select};
 use super::table::{
@@ -65,26 +66,21 @@ impl<N: Stored> Table<N> {
     /// Takes the rounds further; returns how much of the budget is left.
     pub(super) fn advance_rounds(&mut self, shared: &mut Shared, budget: usize) -> usize {
         let mut left = budget;
-        while left > 0 && self.redecide < self.dests.len() {
+        // With nothing queued what is found is decided at once, while it is in the cache. With more queued
+        // than the budget allowed, the rounds go on for their share of it.
+        let enough = if self.changed.is_empty() { LANES } else { usize::MAX };
+        while left > 0 && self.redecide < self.dests.len() && self.changed.len() < enough {
             let end = self.dests.len().min(self.redecide + SLOTS_PER_UNIT);
             for dest in self.redecide..end {
                 if self.dests[dest].flags & LIVE != 0 {
                     self.queue(dest as u32, RECHECK);
                 }
             }
+            left = left.saturating_sub(end - self.redecide);
             self.redecide = end;
-            // These are decisions to come: they cost what they will cost when they are made.
-            left -= 1;
-            if !self.changed.is_empty() {
-                return left;
-            }
         }
-        while left > 0 && self.round.left > 0 {
-            left -= 1;
-            left = left.saturating_sub(self.visit_slots(shared));
-            if self.changed.len() >= LANES {
-                break;
-            }
+        while left > 0 && self.round.left > 0 && self.changed.len() < enough {
+            left = left.saturating_sub(1 + self.visit_slots(shared));
         }
         left
     }
@@ -171,9 +167,8 @@ impl<N: Stored> Table<N> {
             return touched;
         }
         let first = self.paths[head as usize];
-        let best = shared.candidate(N::FAMILY, head, &first);
         if first.next == NONE {
-            let usable = best.is_some();
+            let usable = shared.is_usable(N::FAMILY, &first);
             dest.selected = u16::from(usable);
             let path = &mut self.paths[head as usize];
             path.set(SELECTED, usable);
@@ -182,7 +177,7 @@ impl<N: Stored> Table<N> {
         }
         if flags & RECHECK == 0
             && first.has(SELECTED)
-            && let Some(best) = best
+            && let Some(best) = shared.candidate(N::FAMILY, head, &first)
             && self.additions_lose(shared, first.next, &best)
         {
             return false;

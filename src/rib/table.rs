@@ -149,16 +149,26 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// A path as the decision process sees it, unless it is not usable (RFC 4271 §9.1.2.1) or doomed.
-    pub(super) fn candidate(&self, family: Family, index: u32, path: &PathSlot) -> Option<Candidate> {
-        let row = self.peers.get(path.peer())?;
+    /// Whether a path may be chosen: it is not doomed, and its next hop can be reached if that is asked
+    /// for (RFC 4271 §9.1.2.1).
+    pub(super) fn is_usable(&self, family: Family, path: &PathSlot) -> bool {
+        let Some(row) = self.peers.get(path.peer()) else { return false };
         if row.paths[family.index()].is_doomed(path.generation()) {
-            return None;
+            return false;
         }
+        if !self.options.resolve_next_hops || row.info.kind == PeerKind::Local {
+            return true;
+        }
+        let next_hop = self.attrs.meta(path.attrs).next_hop;
+        matches!(self.attrs.next_hops.state(next_hop), NextHopState::Reachable { .. })
+    }
+
+    /// A path as the decision process sees it, if it is usable.
+    pub(super) fn candidate(&self, family: Family, index: u32, path: &PathSlot) -> Option<Candidate> {
+        let row = self.peers.get(path.peer()).filter(|_| self.is_usable(family, path))?;
         let meta = self.attrs.meta(path.attrs);
         let metric = match self.attrs.next_hops.state(meta.next_hop) {
             NextHopState::Reachable { metric } => metric,
-            _ if self.options.resolve_next_hops && row.info.kind != PeerKind::Local => return None,
             _ => u32::MAX,
         };
         Some(Candidate::new(index, meta, metric, &row.info, false))

@@ -45,21 +45,21 @@ pub trait Bits: Copy + Ord {
     fn marker(self) -> u8;
     /// The bits with the low five of `stride` set behind `depth`; they must be zero from there.
     fn extended(self, depth: u8, stride: u32) -> Self;
-    /// Reads the bits from words, the first bit the most significant.
+    /// Reads the bits from words that [`Bits::write`] wrote.
     fn read(words: &[u32]) -> Self;
     /// Writes the bits to words.
     fn write(self, words: &mut [u32]);
 }
 
 macro_rules! bits {
-    ($type:ty, $bits:literal, $words:literal, $read:expr, $write:expr) => {
+    ($type:ty, $bits:literal, $words:literal, $stride:expr, $read:expr, $write:expr) => {
         impl Bits for $type {
             const BITS: u8 = $bits;
             const WORDS: usize = $words;
 
             #[inline]
             fn stride(self, depth: u8) -> u32 {
-                ((self << depth) >> ($bits - STRIDE)) as u32
+                $stride(self, depth)
             }
 
             #[inline]
@@ -100,17 +100,31 @@ macro_rules! bits {
     };
 }
 
-bits!(u32, 32, 1, |words: &[u32]| words[0], |bits: u32, words: &mut [u32]| words[0] = bits);
+bits!(
+    u32,
+    32,
+    1,
+    |bits: u32, depth: u8| (bits << depth) >> 27,
+    |words: &[u32]| words[0],
+    |bits: u32, words: &mut [u32]| words[0] = bits
+);
 bits!(
     u128,
     128,
     4,
+    // Nearly all prefixes differ in the upper half only, and halves are cheaper to shift.
+    |bits: u128, depth: u8| match depth {
+        0..60 => ((bits >> 64) as u64 >> (59 - depth)) as u32 & 31,
+        _ => ((bits << depth) >> 123) as u32,
+    },
+    // The least significant word first: that makes it two loads on most processors.
     |words: &[u32]| {
-        (words[0] as u128) << 96 | (words[1] as u128) << 64 | (words[2] as u128) << 32 | words[3] as u128
+        let words: &[u32; 4] = words[..4].try_into().expect("four words were asked for");
+        words.iter().rev().fold(0, |bits, word| bits << 32 | u128::from(*word))
     },
     |bits: u128, words: &mut [u32]| {
         for (index, word) in words[..4].iter_mut().enumerate() {
-            *word = (bits >> (96 - 32 * index)) as u32;
+            *word = (bits >> (32 * index)) as u32;
         }
     }
 );

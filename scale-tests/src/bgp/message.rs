@@ -27,6 +27,8 @@ pub const NEXT_HOP: u8 = 3;
 pub const MED: u8 = 4;
 /// LOCAL_PREF.
 pub const LOCAL_PREF: u8 = 5;
+/// AGGREGATOR.
+pub const AGGREGATOR: u8 = 7;
 /// COMMUNITIES (RFC 1997).
 pub const COMMUNITIES: u8 = 8;
 /// ORIGINATOR_ID (RFC 4456).
