@@ -21,6 +21,8 @@ pub const SOURCE_ASN: u32 = 65536;
 pub const SPEAKER: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 1);
 /// The speaker's address on the receivers' cable.
 pub const SPEAKER_TO_RECEIVERS: Ipv4Addr = Ipv4Addr::new(10, 11, 0, 1);
+/// The load's own address on the sources' cable: the way to everything that is not on a cable.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 2);
 /// The addresses of the clients of many-peer workloads: behind a gateway, since they are more than a link has.
 pub const CLIENTS: &str = "10.20.0.0/16";
 
@@ -44,7 +46,7 @@ impl Bench {
             // Every address of this range is the load's own, without adding thousands of them one by one.
             bench.load.ip(&["route", "add", "local", &format!("10.{second}.1.0/24"), "dev", interface]);
         }
-        bench.speaker.ip(&["route", "add", CLIENTS, "via", "10.10.0.2"]);
+        bench.speaker.ip(&["route", "add", CLIENTS, "via", &GATEWAY.to_string()]);
         bench.load.ip(&["route", "add", "local", CLIENTS, "dev", "lo"]);
         bench
     }
@@ -122,14 +124,14 @@ pub fn external_speaker(sources: u8) -> Speaker {
 pub fn reflector() -> Speaker {
     let mut speaker = Speaker::new(SPEAKER_ASN, SPEAKER);
     speaker.client_range = CLIENTS.parse().ok();
-    speaker.resolve_apart = true;
+    speaker.resolve_through = vec![IpAddr::V4(GATEWAY)];
     speaker
 }
 
 /// The reflector of the recorded feed, for this workload and for the test of the same feed.
 pub fn pch_reflector(reflector_client: bool) -> (Speaker, [Identity; 2]) {
     let mut speaker = Speaker::new(PCH_ASN, SPEAKER);
-    speaker.resolve_apart = true;
+    speaker.resolve_through = vec![IpAddr::V4(GATEWAY)];
     let identity =
         |address, speaker| Identity { address, asn: PCH_ASN, speaker: SocketAddrV4::new(speaker, 179) };
     let identities = [identity(source(0), SPEAKER), identity(receiver(0), SPEAKER_TO_RECEIVERS)];

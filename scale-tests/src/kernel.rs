@@ -1,10 +1,24 @@
-//! What the kernel's routing table holds, read with `ip route`.
+//! What the kernel's routing table holds: how much of it, cheaply, and all of it, with `ip route`.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::net::IpAddr;
 
 use crate::bgp::message::{Key, key, show_key};
 use crate::netns::Namespace;
+
+/// The number of IPv4 routes in a namespace's main table, counted by the kernel, which is far cheaper than a dump.
+/// Until there are rules the local table is part of it, and shown as if it were the same again.
+pub fn count(namespace: &Namespace) -> usize {
+    let mut text = String::new();
+    namespace.enter(|| {
+        std::fs::File::open("/proc/thread-self/net/fib_triestat")
+            .and_then(|mut file| file.read_to_string(&mut text))
+            .unwrap_or_else(|error| panic!("/proc/net/fib_triestat: {error}"))
+    });
+    let count = |line: &str| line.trim().strip_prefix("Prefixes:")?.trim().parse::<usize>().ok();
+    text.lines().skip_while(|line| line.trim() != "Main:").find_map(count).unwrap_or(0)
+}
 
 /// The IPv4 routes of the main table that have a gateway or a device, and their gateway, if they have one.
 /// Next-hop objects are resolved.

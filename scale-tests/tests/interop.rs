@@ -226,7 +226,7 @@ impl Line {
             client.neighbors.push(neighbor);
         }
         client.routes = routes(number);
-        client.resolve_apart = true;
+        client.resolve_through = FAMILIES.map(|family| Line::address(family, number, 1)).into();
         client
     }
 }

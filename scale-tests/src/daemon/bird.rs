@@ -79,11 +79,15 @@ fn configuration(speaker: &Speaker) -> String {
     if graceful {
         text += "graceful restart wait 30;\n";
     }
-    if speaker.resolve_apart {
-        // Without this every change of the main table makes BIRD resolve every next hop anew.
-        text += "ipv4 table resolve4;\nipv6 table resolve6;\n\
-                 protocol static { ipv4 { table resolve4; }; route 0.0.0.0/0 via \"eth0\"; }\n\
-                 protocol static { ipv6 { table resolve6; }; route ::/0 via \"eth0\"; }\n";
+    for gateway in &speaker.resolve_through {
+        // Without a table apart every change of the main table makes BIRD resolve every next hop anew.
+        let family = Family::of(*gateway).name();
+        let everything = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+        let _ = write!(
+            text,
+            "{family} table resolve_{family};\nprotocol static {{ {family} {{ table resolve_{family}; }}; \
+             route {everything} via {gateway}; }}\n"
+        );
     }
     for family in [Family::Ipv4, Family::Ipv6] {
         let _ = writeln!(text, "protocol static {{ {};", family.name());
@@ -94,7 +98,7 @@ fn configuration(speaker: &Speaker) -> String {
         if speaker.install {
             let _ = writeln!(
                 text,
-                "protocol kernel {{ learn; {} {{ import all; export where source = RTS_BGP; }}; }}",
+                "protocol kernel {{ {} {{ import none; export where source = RTS_BGP; }}; }}",
                 family.name()
             );
         }
@@ -137,9 +141,8 @@ fn channel(speaker: &Speaker, family: Family, extended_next_hop: bool) -> String
         }
     }
     text += " if source = RTS_STATIC || source = RTS_BGP then accept; reject; };";
-    if speaker.resolve_apart {
-        let number = if family == Family::Ipv4 { 4 } else { 6 };
-        let _ = write!(text, " igp table resolve{number};");
+    if speaker.resolve_through.iter().any(|gateway| Family::of(*gateway) == family) {
+        let _ = write!(text, " igp table resolve_{};", family.name());
     }
     if extended_next_hop && family == Family::Ipv4 {
         text += " extended next hop on;";

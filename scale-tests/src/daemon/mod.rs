@@ -222,9 +222,10 @@ pub struct Speaker {
     pub install: bool,
     /// Accept any internal neighbor from this range as a passive, reflected client.
     pub client_range: Option<Prefix>,
-    /// Whether next hops are resolved in a table of their own with a default route, as a reflector of routes
-    /// with foreign next hops wants it. Only BIRD has to be told.
-    pub resolve_apart: bool,
+    /// Gateways, one a family at most, through which all next hops are taken to be reachable, in a table apart
+    /// from the learned routes, as a reflector of routes with foreign next hops wants it. Only BIRD has to be
+    /// told.
+    pub resolve_through: Vec<IpAddr>,
 }
 
 impl Speaker {
@@ -237,7 +238,7 @@ impl Speaker {
             routes: Vec::new(),
             install: false,
             client_range: None,
-            resolve_apart: false,
+            resolve_through: Vec::new(),
         }
     }
 

@@ -15,7 +15,6 @@ use std::time::Duration;
 use crate::bench::*;
 use crate::bgp::peers::{Identity, Peers};
 use crate::daemon::{Daemon, Kind};
-use crate::netns::Namespace;
 use crate::process::Usage;
 
 /// When a run is given up. Above what the slowest known speaker needs.

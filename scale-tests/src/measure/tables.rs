@@ -1,6 +1,5 @@
 //! W1, W1r, W2, W5, W6: large tables through few sessions.
 
-use std::io::Read;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -133,7 +132,7 @@ pub(super) fn into_the_kernel(bench: &Bench, kind: Kind) -> Result<Vec<Figure>, 
     let feed = Feed::internet(KERNEL_ROUTES, SETS * 3 / 10, 1, identity.asn, identity.address);
     let mut speaker = external_speaker(1);
     speaker.install = true;
-    let before = kernel_route_count(&bench.speaker);
+    let before = kernel::count(&bench.speaker);
     bench.with(kind, speaker, |daemon, peers| {
         let source = peers.connect(identity, None);
         await_established(peers)?;
@@ -146,7 +145,7 @@ pub(super) fn into_the_kernel(bench: &Bench, kind: Kind) -> Result<Vec<Figure>, 
         let end = peers.run(PATIENCE, |_| {
             let look = Instant::now();
             if look >= next_look {
-                count = kernel_route_count(&bench.speaker);
+                count = kernel::count(&bench.speaker);
                 next_look = Instant::now() + LOOK.max(look.elapsed() * LOOK_SHARE);
             }
             count >= before + KERNEL_ROUTES
@@ -158,17 +157,4 @@ pub(super) fn into_the_kernel(bench: &Bench, kind: Kind) -> Result<Vec<Figure>, 
         kernel::verify(&bench.speaker, &wanted)?;
         Ok(standard_figures(end - begin, usage))
     })
-}
-
-/// The number of IPv4 routes in a namespace's main table, counted by the kernel, which is far cheaper than a dump.
-/// Until there are rules the local table is part of it, and shown as if it were the same again.
-fn kernel_route_count(namespace: &Namespace) -> usize {
-    let mut text = String::new();
-    namespace.enter(|| {
-        std::fs::File::open("/proc/thread-self/net/fib_triestat")
-            .and_then(|mut file| file.read_to_string(&mut text))
-            .unwrap_or_else(|error| panic!("/proc/net/fib_triestat: {error}"))
-    });
-    let count = |line: &str| line.trim().strip_prefix("Prefixes:")?.trim().parse::<usize>().ok();
-    text.lines().skip_while(|line| line.trim() != "Main:").find_map(count).unwrap_or(0)
 }
