@@ -14,6 +14,8 @@ mod kernel;
 mod peer;
 mod reload;
 mod restart;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -129,7 +131,13 @@ impl Speaker {
 
     /// The next thing that the reactor is to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front()?;
+        // Not before: until then the name still means the old socket, and bytes that come from it, or its end, would
+        // be taken for those of the next connection.
+        if let Action::Close { conn, .. } = &action {
+            self.conns.free_name(*conn);
+        }
+        Some(action)
     }
 
     /// When [`Speaker::advance`] wants to be called, if nothing else happens.
