@@ -1,9 +1,10 @@
 //! A round of a group: from changed destinations, walks and members that fell behind, to messages.
 //!
-//! The order within a round is what makes every interleaving right: changes first, with the classes of
-//! members that have heard of the destination before; then walks, which deal with changes that are still
-//! queued where they come by; then all of it is encoded; then the ends of walks; and last those who catch
-//! up, who are told only destinations for which the told state is up to date.
+//! The order within a round is what makes every interleaving right: changes first, and what a recheck of the
+//! whole table comes by, with the classes of members that have heard of the destination before; then walks,
+//! which deal with changes that are still queued where they come by; then all of it is encoded; then the ends
+//! of walks; and last those who catch up, who are told only destinations for which the told state is up to
+//! date.
 
 use super::batch::{Batch, Telling};
 use super::group::{CLASSES, Group, RECHECK_DONE, Walk, WalkKind};
@@ -61,8 +62,8 @@ impl Group {
         self.start_walks(round);
         round.batch.begin();
         let used = self.drain_queue(round);
-        self.step_walks(round, used);
         self.recheck(round);
+        self.step_walks(round, used);
         self.encode(round);
         self.end_walks(round);
         self.note_tightness(round);
@@ -346,7 +347,10 @@ impl Group {
     /// Brings every walk forward, each as far as the rest of the budget allows, at least a quarter of it.
     fn step_walks(&mut self, round: &mut Round<'_>, used: usize) {
         let budget = (round.budget - used.min(round.budget)).max(round.budget / 4).max(1);
-        let end = round.rib.dest_end(self.key.family);
+        let table_end = round.rib.dest_end(self.key.family);
+        // Walks stay behind a recheck: so a destination is looked at by one of them in a round, and what a
+        // member is told first stands first in the ring.
+        let end = table_end.min(self.recheck_from);
         for class in 1..CLASSES {
             let Some(walk) = &self.walks[class] else { continue };
             if walk.free_at.is_some() || walk.next == u32::MAX {
@@ -368,16 +372,9 @@ impl Group {
                 told += u32::from(self.walk_past(round, class, kind, at)) as usize;
                 at += 1;
             }
-            if self.recheck_from == from {
-                // The walk has looked at everything as the recheck would.
-                self.recheck_from = at;
-            }
             let walk = self.walk_mut(class as u8);
             walk.told += told as u32;
-            walk.next = if at >= end { u32::MAX } else { at };
-        }
-        if self.recheck_from >= end {
-            self.recheck_from = RECHECK_DONE;
+            walk.next = if at >= table_end { u32::MAX } else { at };
         }
     }
 
@@ -386,7 +383,7 @@ impl Group {
         if dest as usize >= self.told.len() {
             self.told.resize(dest as usize + 1, NOTHING);
         }
-        if self.is_stale(dest) {
+        if self.told[dest as usize] & PENDING != 0 {
             self.change(round, dest);
         }
         let told = self.told[dest as usize];
