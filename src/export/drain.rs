@@ -7,6 +7,7 @@
 //! date.
 
 use super::batch::{Batch, Telling};
+use super::bitmap::Bitmap;
 use super::group::{CLASSES, Group, RECHECK_DONE, Walk, WalkKind};
 use super::member::{Member, Phase};
 use super::ring::{Audience, MAIN};
@@ -43,6 +44,16 @@ pub(super) struct Round<'a> {
     pub budget: usize,
     /// No End-of-RIB for now.
     pub hold_end_of_rib: bool,
+}
+
+/// What a walk found at a destination.
+enum Passed {
+    /// A route, which its members are told.
+    Told,
+    /// Nothing to tell.
+    Nothing,
+    /// A route that waits for a decision: the walk has to come again.
+    Unsettled,
 }
 
 impl Group {
@@ -246,7 +257,15 @@ impl Group {
         }
         let class = self.free_class()?;
         let opened = self.ring.head();
-        self.walks[class] = Some(Walk { kind, next: 0, members: 0, told: 0, opened, free_at: None });
+        self.walks[class] = Some(Walk {
+            kind,
+            next: 0,
+            skipped: Bitmap::default(),
+            members: 0,
+            told: 0,
+            opened,
+            free_at: None,
+        });
         Some(class as u8)
     }
 
@@ -267,11 +286,15 @@ impl Group {
         count
     }
 
-    /// Looks at a destination that has changed: tells those who have heard of it before what is so now.
+    /// Looks at a destination that has changed: tells those who have heard of it before what is so now. One
+    /// that waits for another decision will be reported again, and be looked at then.
     fn change(&mut self, round: &mut Round<'_>, dest: u32) {
         let at = dest as usize;
         let before = self.told[at] & !PENDING;
         self.told[at] = before;
+        if !round.rib.is_settled(self.key.family, DestId(dest)) {
+            return;
+        }
         let route = self.evaluate(round, dest);
         if route.is_none() && !is_told(before) {
             return;
@@ -330,7 +353,7 @@ impl Group {
         let (was, is) = (is_told(before), is_told(after));
         self.told_count = self.told_count + u32::from(is) - u32::from(was);
         if was != is {
-            let passed = |walk: &&mut Walk| walk.tells_changes() && walk.next > dest;
+            let passed = |walk: &&mut Walk| walk.tells_changes_at(dest);
             for walk in self.walks.iter_mut().flatten().filter(passed) {
                 walk.told = walk.told + u32::from(is) - u32::from(was);
             }
@@ -364,22 +387,40 @@ impl Group {
             let (kind, from) = (walk.kind, walk.next);
             let room = round.limits.ring_bytes_max.saturating_sub(self.ring.held_bytes());
             let mut told = 0;
+            let mut again = 0;
+            while told < budget && round.batch.bytes() < room {
+                let skipped = &self.walk_mut(class as u8).skipped;
+                let Some(dest) = skipped.next(again).filter(|dest| *dest < end) else { break };
+                again = dest + 1;
+                match self.walk_past(round, class, kind, dest) {
+                    Passed::Told => told += 1,
+                    Passed::Nothing => {}
+                    Passed::Unsettled => continue,
+                }
+                self.walk_mut(class as u8).skipped.remove(dest);
+            }
             let mut at = from;
             while at < end && told < budget && ((at - from) as usize) < budget * WALK_LOOKS {
                 if round.batch.bytes() >= room {
                     break;
                 }
-                told += u32::from(self.walk_past(round, class, kind, at)) as usize;
+                match self.walk_past(round, class, kind, at) {
+                    Passed::Told => told += 1,
+                    Passed::Nothing => {}
+                    Passed::Unsettled => {
+                        self.walk_mut(class as u8).skipped.insert(at);
+                    }
+                }
                 at += 1;
             }
             let walk = self.walk_mut(class as u8);
             walk.told += told as u32;
-            walk.next = if at >= table_end { u32::MAX } else { at };
+            walk.next = if at >= table_end && walk.skipped.is_empty() { u32::MAX } else { at };
         }
     }
 
-    /// A walk comes by a destination; returns whether its members are told of it.
-    fn walk_past(&mut self, round: &mut Round<'_>, class: usize, kind: WalkKind, dest: u32) -> bool {
+    /// A walk comes by a destination.
+    fn walk_past(&mut self, round: &mut Round<'_>, class: usize, kind: WalkKind, dest: u32) -> Passed {
         if dest as usize >= self.told.len() {
             self.told.resize(dest as usize + 1, NOTHING);
         }
@@ -388,11 +429,14 @@ impl Group {
         }
         let told = self.told[dest as usize];
         if !is_told(told) {
-            return false;
+            return Passed::Nothing;
+        }
+        if !round.rib.is_settled(self.key.family, DestId(dest)) {
+            return Passed::Unsettled;
         }
         let Some(route) = self.evaluate(round, dest) else {
             debug_assert!(false, "a destination changed and nobody said so");
-            return false;
+            return Passed::Unsettled;
         };
         let source = round.batch.source_slot(route);
         if source_slot(told) != source {
@@ -401,7 +445,7 @@ impl Group {
         }
         let before = if kind == WalkKind::Initial { NOTHING } else { told };
         round.batch.announce(route, 1 << class, dest, before);
-        true
+        Passed::Told
     }
 
     /// Looks at everything anew, after the policy has changed.
@@ -496,7 +540,7 @@ impl Group {
                     break;
                 };
                 catch_up.next = dest + 1;
-                if self.is_stale(dest) {
+                if self.is_stale(round.rib, dest) {
                     continue;
                 }
                 catch_up.pending.remove(dest);

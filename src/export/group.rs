@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::bitmap::Bitmap;
 use super::key::GroupKey;
 use super::member::{CatchUp, Member, Phase};
 use super::ring::{MAIN, Ring};
 use super::told::{Epoch, NO_SLOT, NOTHING, PENDING, SLOTS_MAX, is_told, is_told_to, source_slot, told_by};
 use crate::policy::Policy;
-use crate::types::{PeerId, Time};
+use crate::rib::Rib;
+use crate::types::{DestId, PeerId, Time};
 
 /// Classes of members in the ring: [`MAIN`] and seven walks. Who comes when all walks are under way waits,
 /// and then shares one.
@@ -27,6 +29,8 @@ pub(super) struct Walk {
     pub kind: WalkKind,
     /// The next destination to tell.
     pub next: u32,
+    /// Destinations before it that are still to be told: they waited for a decision.
+    pub skipped: Bitmap,
     /// The members for which more will be encoded in this class.
     pub members: u32,
     /// How many destinations the members have been told.
@@ -38,9 +42,19 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Whether changes behind the walk go to its class: its members are not in [`MAIN`] yet.
-    pub fn tells_changes(&self) -> bool {
-        self.kind == WalkKind::Initial && self.free_at.is_none()
+    /// Whether changes at the destination go to the walk's class: its members have been told of it, and are
+    /// not in [`MAIN`] yet.
+    pub fn tells_changes_at(&self, dest: u32) -> bool {
+        self.kind == WalkKind::Initial
+            && self.free_at.is_none()
+            && self.next > dest
+            && !self.skipped.contains(dest)
+    }
+
+    /// The destinations below `end` that are still to be told.
+    fn ahead(&self, end: u32) -> impl Iterator<Item = u32> {
+        let skipped = std::iter::successors(self.skipped.next(0), |dest| self.skipped.next(dest + 1));
+        skipped.chain(self.next..end)
     }
 }
 
@@ -273,7 +287,7 @@ impl Group {
             _ => member.walk,
         };
         if let Some(walk) = class.and_then(|class| walks[usize::from(class)].as_ref()) {
-            for dest in walk.next..told.len() as u32 {
+            for dest in walk.ahead(told.len() as u32) {
                 let told = told[dest as usize] & !PENDING;
                 if is_told(told) {
                     catch_up.mark(dest, walk.kind != WalkKind::Initial && is_told_to(told, slot));
@@ -345,8 +359,10 @@ impl Group {
     }
 
     /// Whether what the told state says of a destination may not be what the Loc-RIB says now.
-    pub fn is_stale(&self, dest: u32) -> bool {
-        dest >= self.recheck_from || self.told.get(dest as usize).is_some_and(|told| told & PENDING != 0)
+    pub fn is_stale(&self, rib: &Rib, dest: u32) -> bool {
+        dest >= self.recheck_from
+            || !rib.is_settled(self.key.family, DestId(dest))
+            || self.told.get(dest as usize).is_some_and(|told| told & PENDING != 0)
     }
 
     /// The classes that hear of a change at a destination: who has heard everything, and walks that have
@@ -355,8 +371,7 @@ impl Group {
         let mut classes = if self.main_count > 0 { MAIN } else { 0 };
         for (class, walk) in self.walks.iter().enumerate().skip(1) {
             if let Some(walk) = walk
-                && walk.tells_changes()
-                && walk.next > dest
+                && walk.tells_changes_at(dest)
                 && walk.members > 0
             {
                 classes |= 1 << class;

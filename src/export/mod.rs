@@ -281,7 +281,7 @@ impl UpdateGroups {
     /// The content of a policy has changed: groups whose key names it tell what changes by that.
     pub fn set_policy(&mut self, policy: &Rc<Policy>) {
         for group in self.groups.iter_mut().flatten() {
-            if *group.key.policy == *policy.name() {
+            if *group.key.policy == *policy.name() && !Rc::ptr_eq(&group.policy, policy) {
                 group.policy = Rc::clone(policy);
                 group.recheck_from = 0;
                 self.wants_drain = true;

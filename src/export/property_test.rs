@@ -285,11 +285,13 @@ impl World {
             45..70 => {
                 self.now = self.now.plus_ms(u64::from(self.random.below(8)));
                 let budget = 1 + self.random.below(30) as usize;
-                self.decide();
+                // Sometimes decisions are still due, as when a table loads.
+                let decisions = [1, 10, 1000][self.random.below(3) as usize];
+                self.decide(decisions);
                 self.groups.drain(&self.rib, self.now, budget);
             }
             70..72 => {
-                self.decide();
+                self.decide(1000);
                 let groups = &self.groups;
                 self.rib.collect(20, &|family, dest| groups.holds(family, dest));
             }
@@ -396,12 +398,14 @@ impl World {
         }
     }
 
-    fn decide(&mut self) {
-        while self.rib.decide(1000, &mut self.changed) {}
+    /// Decides about so many destinations; returns whether more wait.
+    fn decide(&mut self, budget: usize) -> bool {
+        let more = self.rib.decide(budget, &mut self.changed);
         for family in Family::ALL {
             self.groups.changed(family, &self.changed[family.index()]);
             self.changed[family.index()].clear();
         }
+        more
     }
 
     fn send_some(&mut self) {
@@ -443,8 +447,8 @@ impl World {
         }
         let mut rounds = 0;
         loop {
-            self.decide();
-            let mut busy = self.groups.drain(&self.rib, self.now, 50);
+            let mut busy = self.decide(1000);
+            busy |= self.groups.drain(&self.rib, self.now, 50);
             for peer in 1..=PEERS {
                 busy |= self.send(PeerId(peer), false);
             }

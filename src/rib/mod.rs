@@ -347,6 +347,16 @@ impl Rib {
         }
     }
 
+    /// Whether [`Rib::best`] is just what the last decision found. If not, the best path has changed or gone
+    /// since, and [`Rib::decide`] will report the destination.
+    #[inline]
+    pub fn is_settled(&self, family: Family, dest: DestId) -> bool {
+        match family {
+            Family::Ipv4Unicast => self.v4.is_settled(dest.0),
+            Family::Ipv6Unicast => self.v6.is_settled(dest.0),
+        }
+    }
+
     /// The ECMP set of a destination, best path first. `out` is cleared first.
     pub fn multipath(&self, family: Family, dest: DestId, out: &mut SmallVec<[Path; 8]>) {
         match family {

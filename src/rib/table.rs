@@ -243,6 +243,11 @@ impl<N: Stored> Table<N> {
         self.paths.get(dest.head as usize).filter(|path| path.has(SELECTED))
     }
 
+    #[inline]
+    pub(super) fn is_settled(&self, dest: u32) -> bool {
+        self.dests.get(dest as usize).is_none_or(|dest| dest.flags & TOUCHED == 0)
+    }
+
     /// The ECMP set; nothing if there is no best path.
     pub(super) fn multipath(&self, peers: &Peers, dest: u32, out: &mut SmallVec<[Path; 8]>) {
         out.clear();
