@@ -14,9 +14,11 @@ mod kernel;
 mod peer;
 mod reload;
 mod restart;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use hashbrown::{HashMap, HashSet};
 
@@ -65,6 +67,8 @@ pub struct Speaker {
     conns: Conns,
     wheel: TimingWheel,
     actions: VecDeque<Action>,
+    /// The interface of each link-local next hop that is tracked.
+    link_scopes: HashMap<Ipv6Addr, u32>,
     /// What the decision process changed in this turn, by family.
     changed: [Vec<DestId>; 2],
     scratch: Scratch,
@@ -116,6 +120,7 @@ impl Speaker {
             conns: Conns::default(),
             wheel: TimingWheel::new(),
             actions: VecDeque::new(),
+            link_scopes: HashMap::default(),
             changed: [Vec::new(), Vec::new()],
             scratch: Scratch::default(),
             initial_sync: InitialSync::new(None, None),
@@ -129,7 +134,13 @@ impl Speaker {
 
     /// The next thing that the reactor is to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front()?;
+        // Not before: until then the name still means the old socket, and bytes that come from it, or its end, would
+        // be taken for those of the next connection.
+        if let Action::Close { conn, .. } = &action {
+            self.conns.free_name(*conn);
+        }
+        Some(action)
     }
 
     /// When [`Speaker::advance`] wants to be called, if nothing else happens.

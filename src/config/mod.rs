@@ -134,7 +134,7 @@ pub struct PrefixLimit {
 /// Graceful restart (RFC 4724, RFC 8538).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GracefulRestart {
-    /// Whether the capability is sent at all.
+    /// Whether peers are asked to keep our routes while we restart. We keep theirs whenever they ask.
     pub enabled: bool,
     /// Seconds that we ask peers to wait for us.
     pub restart_time_s: u16,

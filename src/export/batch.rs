@@ -198,10 +198,8 @@ impl Batch {
     ) -> Option<u32> {
         let outcome = tell(telling, dest, path, &mut self.scratch, &mut self.block);
         let route = match outcome.next_hop {
-            Some(next_hop) if self.fits(telling.key, next_hop) => {
-                self.add_route(outcome, next_hop, path.peer, slot_of)
-            }
-            _ => UNTOLD,
+            Some(next_hop) => self.add_route(outcome, next_hop, path.peer, slot_of),
+            None => UNTOLD,
         };
         if !outcome.used_prefix {
             self.known.insert(question, route);
@@ -243,14 +241,6 @@ impl Batch {
             self.by_content.insert(content, route);
         }
         route
-    }
-
-    /// Whether a message takes the attributes and a prefix. RFC 8654 §4 and RFC 4271 leave no other way
-    /// than not to tell routes for which it does not.
-    fn fits(&self, key: &GroupKey, _next_hop: NextHop) -> bool {
-        // AS4_PATH may repeat the whole path for a peer with two-octet AS numbers.
-        let len = if key.four_octet_as { self.block.len() } else { self.block.len() * 2 };
-        len + MESSAGE_OVERHEAD_BYTES + Prefix6::LEN_MAX <= usize::from(key.message_bytes_max)
     }
 
     /// The slot of a route's source, or [`super::told::NO_SLOT`].
@@ -366,7 +356,7 @@ impl Batch {
                     encode_withdraw(&context, rest, out)
                 } else {
                     encode_announce(&context, &self.section, rest, out)
-                        .expect("the block leaves room for a prefix: `fits` saw to it")
+                        .expect("the block leaves room for a prefix: `tell` saw to it")
                 };
                 let (told, left) = dests.split_at(count);
                 sink.close(bucket.audience, told);
@@ -395,5 +385,15 @@ pub(super) fn tell(
         next_hop: rib.attrs().next_hop(path.attrs),
         source,
     };
-    outgoing(telling.key, telling.policy, &candidate, scratch, out)
+    let mut outcome = outgoing(telling.key, telling.policy, &candidate, scratch, out);
+    outcome.next_hop = outcome.next_hop.filter(|_| fits(telling.key, out.len()));
+    outcome
+}
+
+/// Whether a message takes attributes of this length and a prefix. RFC 8654 §4 and RFC 4271 leave no other
+/// way than not to tell routes for which it does not.
+fn fits(key: &GroupKey, block_len: usize) -> bool {
+    // AS4_PATH may repeat the whole path for a peer with two-octet AS numbers.
+    let len = if key.four_octet_as { block_len } else { block_len * 2 };
+    len + MESSAGE_OVERHEAD_BYTES + Prefix6::LEN_MAX <= usize::from(key.message_bytes_max)
 }

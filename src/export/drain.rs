@@ -1,9 +1,10 @@
 //! A round of a group: from changed destinations, walks and members that fell behind, to messages.
 //!
-//! The order within a round is what makes every interleaving right: changes first, with the classes of
-//! members that have heard of the destination before; then walks, which deal with changes that are still
-//! queued where they come by; then all of it is encoded; then the ends of walks; and last those who catch
-//! up, who are told only destinations for which the told state is up to date.
+//! The order within a round is what makes every interleaving right: changes first, and what a recheck of the
+//! whole table comes by, with the classes of members that have heard of the destination before; then walks,
+//! which deal with changes that are still queued where they come by; then all of it is encoded; then the ends
+//! of walks; and last those who catch up, who are told only destinations for which the told state is up to
+//! date.
 
 use super::batch::{Batch, Telling};
 use super::group::{CLASSES, Group, RECHECK_DONE, Walk, WalkKind};
@@ -61,8 +62,8 @@ impl Group {
         self.start_walks(round);
         round.batch.begin();
         let used = self.drain_queue(round);
-        self.step_walks(round, used);
         self.recheck(round);
+        self.step_walks(round, used);
         self.encode(round);
         self.end_walks(round);
         self.note_tightness(round);
@@ -176,25 +177,28 @@ impl Group {
                 self.walk_mut(class).members += 1;
             }
         }
-        let owed: Vec<u16> = self.owed_ends(round.hold_end_of_rib).collect();
-        if !owed.is_empty()
-            && let Some(class) = self.add_members(WalkKind::OwedEnd, end, &owed)
+        if self.owed_ends(round.hold_end_of_rib).next().is_some()
+            && let Some(class) = self.walk_to_join(WalkKind::OwedEnd, end)
         {
-            self.owed.retain(|slot| !owed.contains(slot));
-            owed.iter().for_each(|slot| self.member_mut(*slot).owed_end_of_rib = false);
+            let owed = std::mem::take(&mut self.owed);
+            let (ready, later) = owed.into_iter().partition(|slot| self.is_main_only(*slot));
+            self.owed = later;
+            self.add_members(class, ready);
             self.walk_mut(class).next = u32::MAX;
         }
         for kind in [WalkKind::Refresh, WalkKind::EnhancedRefresh] {
             let enhanced = kind == WalkKind::EnhancedRefresh;
-            let ready =
-                |slot: &u16| self.is_main_only(*slot) && self.member(*slot).wants_refresh == Some(enhanced);
-            let slots: Vec<u16> = self.refreshing.iter().copied().filter(ready).collect();
-            if slots.is_empty() {
+            let ready = |group: &Group, slot: u16| {
+                group.is_main_only(slot) && group.member(slot).wants_refresh == Some(enhanced)
+            };
+            if !self.refreshing.iter().any(|slot| ready(self, *slot)) {
                 continue;
             }
-            let Some(class) = self.add_members(kind, end, &slots) else { continue };
-            self.refreshing.retain(|slot| !slots.contains(slot));
-            slots.iter().for_each(|slot| self.member_mut(*slot).wants_refresh = None);
+            let Some(class) = self.walk_to_join(kind, end) else { continue };
+            let refreshing = std::mem::take(&mut self.refreshing);
+            let (now, later) = refreshing.into_iter().partition(|slot| ready(self, *slot));
+            self.refreshing = later;
+            self.add_members(class, now);
             if enhanced {
                 let (out, _) = self.ring.open(MESSAGE_LEN_MAX);
                 RouteRefresh::new(self.key.family, RefreshKind::Begin).encode(out);
@@ -203,18 +207,23 @@ impl Group {
         }
     }
 
-    /// Lets members that hear every change take part in a walk besides.
-    fn add_members(&mut self, kind: WalkKind, end: u32, slots: &[u16]) -> Option<u8> {
-        let class = self.walk_to_join(kind, end)?;
+    /// Lets members that hear every change take part in a walk besides, which gives them what they asked
+    /// for or are owed.
+    fn add_members(&mut self, class: u8, slots: Vec<u16>) {
+        self.walk_mut(class).members += slots.len() as u32;
+        let owed = self.walk_mut(class).kind == WalkKind::OwedEnd;
         for slot in slots {
-            let member = self.member_mut(*slot);
+            let member = self.member_mut(slot);
             member.walk = Some(class);
+            if owed {
+                member.owed_end_of_rib = false;
+            } else {
+                member.wants_refresh = None;
+            }
             if let Some(cursor) = &mut member.cursor {
                 cursor.reads |= 1 << class;
             }
-            self.walk_mut(class).members += 1;
         }
-        Some(class)
     }
 
     fn walk_mut(&mut self, class: u8) -> &mut Walk {
@@ -338,7 +347,10 @@ impl Group {
     /// Brings every walk forward, each as far as the rest of the budget allows, at least a quarter of it.
     fn step_walks(&mut self, round: &mut Round<'_>, used: usize) {
         let budget = (round.budget - used.min(round.budget)).max(round.budget / 4).max(1);
-        let end = round.rib.dest_end(self.key.family);
+        let table_end = round.rib.dest_end(self.key.family);
+        // Walks stay behind a recheck: so a destination is looked at by one of them in a round, and what a
+        // member is told first stands first in the ring.
+        let end = table_end.min(self.recheck_from);
         for class in 1..CLASSES {
             let Some(walk) = &self.walks[class] else { continue };
             if walk.free_at.is_some() || walk.next == u32::MAX {
@@ -360,16 +372,9 @@ impl Group {
                 told += u32::from(self.walk_past(round, class, kind, at)) as usize;
                 at += 1;
             }
-            if self.recheck_from == from {
-                // The walk has looked at everything as the recheck would.
-                self.recheck_from = at;
-            }
             let walk = self.walk_mut(class as u8);
             walk.told += told as u32;
-            walk.next = if at >= end { u32::MAX } else { at };
-        }
-        if self.recheck_from >= end {
-            self.recheck_from = RECHECK_DONE;
+            walk.next = if at >= table_end { u32::MAX } else { at };
         }
     }
 
@@ -378,7 +383,7 @@ impl Group {
         if dest as usize >= self.told.len() {
             self.told.resize(dest as usize + 1, NOTHING);
         }
-        if self.is_stale(dest) {
+        if self.told[dest as usize] & PENDING != 0 {
             self.change(round, dest);
         }
         let told = self.told[dest as usize];

@@ -1,8 +1,34 @@
-//! Telling peers: update groups, pending changes, encoded messages, cursors.
+//! Telling peers: what each group of peers has been told, what it is still to be told, the messages that
+//! say so, and how far each peer has taken them.
+//!
+//! Peers that must hear the same share an update group, one for each family ([`GroupKey`]). A group
+//! evaluates policy once for an attribute set, encodes each message once, and keeps it in a ring; a member is
+//! a cursor into the ring. What differs between members, that a route does not go back to its source, is the
+//! *audience* of a message: everyone but one, or only one.
+//!
+//! * `told` keeps, in two bytes for each destination, whether members have been told and which member is the
+//!   source; so a change is an announcement to everyone but the new source, and at most one withdrawal to
+//!   that source alone. Nobody is withdrawn what it does not have.
+//! * A changed destination is queued once; when its turn comes its newest state is told.
+//! * Peers that join are told the table by a *walk*, shared by all who join at about the same time. Its
+//!   messages lie in the same ring, addressed to the walk's class; changes behind the walk are addressed to
+//!   that class as well. The end of the walk, with End-of-RIB (RFC 4724 §2), is an entry like any other. A
+//!   route refresh (RFC 2918, RFC 7313) is a walk as well.
+//! * The ring is bounded. When it is full the group stops encoding; if a member goes on to hold it back
+//!   while others could take more, it loses its cursor and gets two bits for each destination instead: to be
+//!   told, and had. It is caught up in messages of its own as its socket takes them. A member that moves to
+//!   another group goes the same way.
+//!
+//! The order of use is: [`UpdateGroups::changed`] after each [`Rib::decide`], then [`UpdateGroups::drain`],
+//! then for each [`UpdateGroups::poll_ready`], and for each socket that takes bytes again,
+//! [`UpdateGroups::fill`], `writev` and [`UpdateGroups::sent`]; and from the start while
+//! [`UpdateGroups::wants_drain`].
 
 mod batch;
 mod bitmap;
 mod drain;
+#[cfg(test)]
+mod export_test;
 mod group;
 mod invariants;
 mod key;

@@ -266,7 +266,8 @@ impl Session {
             State::OpenConfirm => self.connection(slot).outbound == self.prevails_over(&negotiated),
             // RFC 4724 §4.2: a restarted peer may come back before we know that it was gone.
             State::Established => {
-                self.connection(other).negotiated.as_ref().is_some_and(|old| old.restart.is_some())
+                let old = self.connection(other).negotiated.as_ref();
+                old.and_then(|old| old.restart).is_some_and(|restart| !restart.families.is_empty())
             }
             _ => true,
         };

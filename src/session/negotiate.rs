@@ -102,20 +102,21 @@ fn our_capabilities(settings: &SessionSettings, restarting: bool, forwarding: Fa
             next_hop_afi: ipv6.afi(),
         }]));
     }
+    // Without families the capability says that we send End-of-RIB and help others (RFC 4724 §3). FRR answers no
+    // ROUTE-REFRESH without it.
     let graceful = settings.graceful_restart;
-    if graceful.enabled {
-        let families = settings.families.iter().map(|family| GracefulFamily {
-            afi: family.afi(),
-            safi: family.safi(),
-            forwarding: forwarding.contains(family),
-        });
-        capabilities.push(Capability::GracefulRestart(GracefulRestart {
-            restarting,
-            notification: graceful.notification,
-            restart_time_s: graceful.restart_time_s,
-            families: families.collect(),
-        }));
-    }
+    let own = if graceful.enabled { settings.families } else { FamilySet::EMPTY };
+    let families = own.iter().map(|family| GracefulFamily {
+        afi: family.afi(),
+        safi: family.safi(),
+        forwarding: forwarding.contains(family),
+    });
+    capabilities.push(Capability::GracefulRestart(GracefulRestart {
+        restarting: restarting && graceful.enabled,
+        notification: graceful.enabled && graceful.notification,
+        restart_time_s: if graceful.enabled { graceful.restart_time_s } else { 0 },
+        families: families.collect(),
+    }));
     capabilities
 }
 
@@ -181,7 +182,7 @@ pub(super) fn accept_open(
 }
 
 fn accept_restart(settings: &SessionSettings, in_use: FamilySet, open: &Open) -> Option<Restart> {
-    let theirs = open.graceful_restart().filter(|_| settings.graceful_restart.enabled)?;
+    let theirs = open.graceful_restart()?;
     let listed = |wanted: fn(&GracefulFamily) -> bool| {
         let families = theirs.families.iter().filter(|it| wanted(it));
         let families: FamilySet = families.filter_map(|it| Family::from_afi_safi(it.afi, it.safi)).collect();
@@ -190,7 +191,9 @@ fn accept_restart(settings: &SessionSettings, in_use: FamilySet, open: &Open) ->
     Some(Restart {
         restart_time_s: theirs.restart_time_s,
         restarting: theirs.restarting,
-        notification: theirs.notification && settings.graceful_restart.notification,
+        notification: theirs.notification
+            && settings.graceful_restart.enabled
+            && settings.graceful_restart.notification,
         families: listed(|_| true),
         forwarding: listed(|family| family.forwarding),
     })

@@ -305,7 +305,8 @@ impl Speaker {
     /// connection; every other one is told.
     pub(crate) fn stop(&mut self, now: Time, id: PeerId) {
         let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
-        let restarts = peer.session.negotiated().is_some_and(|negotiated| negotiated.restart.is_some());
+        let restarts = peer.settings.graceful_restart.enabled
+            && peer.session.negotiated().is_some_and(|negotiated| negotiated.restart.is_some());
         if !restarts {
             peer.session.handle_shutdown("the daemon stops", now);
             self.drive(now, id);

@@ -27,7 +27,7 @@ pub enum Action {
         /// Where to, and how.
         dial: Box<Dial>,
     },
-    /// Close a connection after trying to write these bytes. Its name is free at once.
+    /// Close a connection after trying to write these bytes. Its name is free once the action is taken.
     Close {
         /// The connection.
         conn: ConnId,
@@ -160,10 +160,14 @@ impl Conns {
         }
     }
 
+    /// Forgets a connection. Its name is free when [`Conns::free_name`] says so.
     pub fn remove(&mut self, id: ConnId) -> Option<Conn> {
-        let conn = self.slab.get_mut(id.index())?.take()?;
+        self.slab.get_mut(id.index())?.take()
+    }
+
+    /// The reactor has no socket of this name any more.
+    pub fn free_name(&mut self, id: ConnId) {
         self.free.push(id.0);
-        Some(conn)
     }
 
     pub fn mark_dirty(&mut self, id: ConnId) {

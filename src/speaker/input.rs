@@ -54,12 +54,16 @@ impl Speaker {
         if let Some(family) = view.end_of_rib() {
             return self.end_of_rib(now, id, family);
         }
+        let local_address = import.local_address;
         for nlri in view.withdrawals() {
             self.withdraw_nlri(id, &nlri);
         }
         let mut announced = false;
         for reach in view.announcements() {
-            announced |= self.announce(id, &view, &reach);
+            if self.announce(id, &view, &reach) {
+                announced = true;
+                self.note_link_scope(reach.next_hop, local_address);
+            }
         }
         if announced {
             self.check_prefix_limit(now, id);

@@ -201,6 +201,7 @@ impl Speaker {
     /// A connection is gone, or could not be made. `error` is what the system said; nothing: the peer closed it.
     pub fn closed(&mut self, now: Time, conn: ConnId, error: Option<ErrorKind>) {
         let Some(Conn { peer: id, slot, .. }) = self.conns.remove(conn) else { return };
+        self.conns.free_name(conn);
         if let Some(peer) = self.peers[id.index()].as_deref_mut() {
             peer.conns[slot.index()] = None;
             peer.session.handle_closed(slot, error, now);

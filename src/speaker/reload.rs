@@ -38,6 +38,10 @@ impl Speaker {
                     said.push("speaker: every session is reset".into());
                     for id in self.peer_ids() {
                         self.reconfigure(now, id);
+                        // Not every session tells its peer what changed: the cluster identifier is in no OPEN.
+                        if self.peers[id.index()].as_ref().is_some_and(|peer| peer.import.is_some()) {
+                            self.reset(now, id, "the speaker's identity changed");
+                        }
                     }
                 } else {
                     said.push("speaker: applied".into());
@@ -102,11 +106,16 @@ impl Speaker {
             }
             Change::NetworkAdded(network) => {
                 said.push(format!("network {}: announced", network.prefix));
-                self.originate(&network);
+                // One of the API's stands until it is deleted there.
+                if !self.api_networks.contains(&network.prefix) {
+                    self.originate(&network);
+                }
             }
             Change::NetworkRemoved { prefix, .. } => {
                 said.push(format!("network {prefix}: withdrawn"));
-                self.withdraw_own(prefix);
+                if !self.api_networks.contains(&prefix) {
+                    self.withdraw_own(prefix);
+                }
             }
         }
     }

@@ -70,7 +70,7 @@ impl Finding {
             (Problem::Confederation, code::AS4_PATH) => "RFC 6793 §6",
             (Problem::Confederation, _) => "RFC 5065 §5",
             (Problem::FromNewSpeaker, _) => "RFC 6793 §4.1",
-            (Problem::Family, _) => "RFC 4760 §6",
+            (Problem::Family, _) => "RFC 4760 §8",
             (_, code::ORIGIN) => "RFC 7606 §7.1",
             (_, code::AS_PATH) => "RFC 7606 §7.2",
             (_, code::NEXT_HOP) => "RFC 7606 §7.3",

@@ -453,7 +453,7 @@ impl<'a> Walk<'_, 'a> {
         Ok(())
     }
 
-    /// Routes that nobody asked for are ignored (RFC 4760 §6).
+    /// Routes that nobody asked for are ignored (RFC 4760 §8).
     fn other_family(&mut self, attribute: u8, whole: &'a [u8]) {
         self.report(
             attribute,

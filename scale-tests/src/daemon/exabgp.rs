@@ -147,7 +147,8 @@ fn neighbor_block(speaker: &Speaker, neighbor: &Neighbor) -> String {
         "neighbor {} {{\n  router-id {};\n  local-address {};\n  local-as {};\n  peer-as {};\n",
         neighbor.address, speaker.router_id, neighbor.local_address, speaker.asn, neighbor.asn
     );
-    if neighbor.passive {
+    // ExaBGP 4.2 loses its state in a connection collision, and never recovers: the other side dials.
+    if neighbor.passive || neighbor.md5.is_none() {
         text += "  passive true;\n";
     }
     if let Some(key) = &neighbor.md5 {

@@ -71,10 +71,13 @@ fn a_connection_that_comes_up_ends_the_other_in_any_state() {
     assert_eq!(outputs, [Output::Close(OUT), Output::Established(IN)]);
 }
 
-/// Without graceful restart an established connection is not given up for a new one; it is probed.
+/// The established connection of a peer that does not restart gracefully is not given up for a new one; it is
+/// probed.
 #[test]
 fn an_established_connection_stays_but_is_probed() {
-    let mut lone = Lone::at(State::Established, without_restart(settings(1)));
+    let mut lone = Lone::at(State::OpenSent, settings(1));
+    lone.message(OUT, MessageKind::Open, &peer_open_body(&without_restart(peer_settings())));
+    lone.message(OUT, MessageKind::Keepalive, &[]);
     let (slot, outputs) = lone.accept();
     assert_eq!(slot, Some(IN));
     assert!(matches!(&outputs[..], [Output::Send(OUT, probe), Output::Send(IN, _)] if probe.len() == 19));

@@ -115,8 +115,20 @@ fn what_one_side_does_not_want_is_not() {
     {
         let agreed = answer(ours, &peer_open_body(&peer)).expect("IPv6 is in common");
         assert_eq!(agreed.families, IPV6);
-        assert!(!agreed.extended_message && !agreed.extended_next_hop && agreed.restart.is_none());
+        assert!(!agreed.extended_message && !agreed.extended_next_hop);
     }
+}
+
+/// FRR answers no ROUTE-REFRESH, and sends no End-of-RIB, unless the capability is there (RFC 4724 §3).
+#[test]
+fn who_does_not_ask_to_be_kept_still_sends_the_capability_and_helps() {
+    let mut modest = ours();
+    modest.graceful_restart.enabled = false;
+    let open = Open::decode(&peer_open_body(&modest)).expect("our own OPEN");
+    let sent = open.graceful_restart().expect("the capability is sent");
+    assert!(sent.families.is_empty() && !sent.notification && !sent.restarting && sent.restart_time_s == 0);
+    let agreed = answer(modest, &peer_open_body(&peer_settings())).expect("nothing is wrong with it");
+    assert_eq!(agreed.restart.map(|restart| restart.families), Some(agreed.families));
 }
 
 #[test]

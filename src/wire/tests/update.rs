@@ -272,7 +272,7 @@ fn families_that_were_not_negotiated_are_ignored() {
     assert!(view.announcements().all(|reach| reach.nlri.family() == Family::Ipv6Unicast));
     assert_eq!(
         view.findings()[0].to_string(),
-        "UPDATE carries a family that was not negotiated (RFC 4760 §6): discarded"
+        "UPDATE carries a family that was not negotiated (RFC 4760 §8): discarded"
     );
     // Flow specification, with content that is no prefix, and a next hop of no octets.
     let flowspec = attribute(0x80, code::MP_REACH_NLRI, &[0, 1, 133, 0, 0, 200, 1, 2, 3]);
