@@ -46,7 +46,8 @@ impl Bench {
             // Every address of this range is the load's own, without adding thousands of them one by one.
             bench.load.ip(&["route", "add", "local", &format!("10.{second}.1.0/24"), "dev", interface]);
         }
-        bench.speaker.ip(&["route", "add", CLIENTS, "via", &GATEWAY.to_string()]);
+        // The clients' range, and whatever foreign next hops there are.
+        bench.speaker.ip(&["route", "add", "default", "via", &GATEWAY.to_string()]);
         bench.load.ip(&["route", "add", "local", CLIENTS, "dev", "lo"]);
         bench
     }

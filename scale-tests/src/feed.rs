@@ -111,6 +111,11 @@ impl Feed {
         Feed::of(prefixes.into_iter().zip(numbers).collect(), sets, &mut random)
     }
 
+    /// The same routes with the attribute sets as they are now, encoded anew.
+    pub fn encoded(self) -> Feed {
+        Feed::of(self.routes, self.sets, &mut Random(1))
+    }
+
     /// Encodes a table, all routes of a set together, the sets in random order as a speaker's hash tables
     /// would give them.
     fn of(routes: Vec<(Key, u32)>, sets: Vec<Attributes>, random: &mut Random) -> Feed {

@@ -184,7 +184,7 @@ pub struct Usage {
 
 impl Usage {
     /// Reads it; all zero when the process is gone.
-    pub fn of(process_id: u32) -> Usage {
+    fn of(process_id: u32) -> Usage {
         let status = std::fs::read_to_string(format!("/proc/{process_id}/status")).unwrap_or_default();
         let kb = |key: &str| {
             status
@@ -206,8 +206,20 @@ impl Usage {
         }
     }
 
+    /// The sum over a process and everything it started: some speakers are several processes.
+    pub fn of_group(group_id: u32) -> Usage {
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let in_group = ids.filter(|id| {
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            let group = stat.rsplit(')').next().and_then(|fields| fields.split_whitespace().nth(2));
+            group.and_then(|group| group.parse().ok()) == Some(group_id)
+        });
+        in_group.map(Usage::of).fold(Usage::default(), Usage::and)
+    }
+
     /// The sum of two processes that make one speaker.
-    pub fn and(self, other: Usage) -> Usage {
+    pub(crate) fn and(self, other: Usage) -> Usage {
         Usage {
             resident_kb: self.resident_kb + other.resident_kb,
             resident_peak_kb: self.resident_peak_kb + other.resident_peak_kb,

@@ -18,9 +18,9 @@ const HOLD_TIME_S: u16 = 240;
 /// Half of what the RFC suggests of the shortest hold time that can come out of [`HOLD_TIME_S`] here.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How much is read from a session before the next one has its turn.
-const READ_BYTES: usize = 256 * 1024;
-/// How much is offered to a socket at a time.
-const WRITE_BYTES: usize = 1024 * 1024;
+const READ_BYTES: usize = 64 * 1024;
+/// How much is written to a session before the next one has its turn.
+const WRITE_BYTES: usize = 128 * 1024;
 /// How many sessions the kernel reports at a time.
 const EVENTS: usize = 256;
 
@@ -87,6 +87,8 @@ struct Seen {
     examples: HashMap<u64, (usize, usize)>,
     bytes: Vec<u8>,
     scratch: Vec<u8>,
+    /// Room for the prefixes of an UPDATE.
+    keys: Vec<Key>,
 }
 
 impl Seen {
@@ -397,11 +399,13 @@ impl Session {
 
     fn flush(&mut self) {
         let Some(socket) = self.socket.as_mut().filter(|_| self.state != State::Connecting) else { return };
-        while let Some((bytes, offset)) = self.outgoing.front_mut() {
-            let end = bytes.len().min(*offset + WRITE_BYTES);
+        let mut budget = WRITE_BYTES;
+        while let Some((bytes, offset)) = self.outgoing.front_mut().filter(|_| budget > 0) {
+            let end = bytes.len().min(*offset + budget);
             match socket.write(&bytes[*offset..end]) {
                 Ok(written) => {
                     *offset += written;
+                    budget -= written;
                     self.last_sent = Instant::now();
                     if *offset == bytes.len() {
                         self.outgoing.pop_front();
@@ -464,11 +468,18 @@ impl Session {
         if update.is_end_of_rib() {
             self.counts.end_of_rib = true;
         }
-        message::for_each_prefix(update.withdrawn, |key: Key| table.withdraw(key))?;
-        if !update.announced.is_empty() {
-            let fingerprint = seen.fingerprint(update.attributes)?;
-            message::for_each_prefix(update.announced, |key: Key| table.announce(key, fingerprint))?;
+        let mut keys = std::mem::take(&mut seen.keys);
+        if !update.withdrawn.is_empty() {
+            keys.clear();
+            message::for_each_prefix(update.withdrawn, |key| keys.push(key))?;
+            table.withdraw(&keys);
         }
+        if !update.announced.is_empty() {
+            keys.clear();
+            message::for_each_prefix(update.announced, |key| keys.push(key))?;
+            table.announce(&keys, seen.fingerprint(update.attributes)?);
+        }
+        seen.keys = keys;
         Ok(())
     }
 }

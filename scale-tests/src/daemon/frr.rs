@@ -14,7 +14,8 @@ impl Dialect for Frr {
     fn start(&self, place: &Place<'_>, speaker: &Speaker, _after_crash: bool) -> Vec<Process> {
         let directory = &place.directory;
         directory.write("vtysh.conf", "");
-        let zebra_configuration = directory.write("zebra.conf", "");
+        let zebra_configuration =
+            directory.write("zebra.conf", "ip nht resolve-via-default\nipv6 nht resolve-via-default\n");
         let bgpd_configuration = directory.write("bgpd.conf", &configuration(speaker));
         let socket = directory.file("zebra.api");
         std::fs::remove_file(&socket).ok();

@@ -492,7 +492,7 @@ impl<'n> Daemon<'n> {
 
     /// What its processes use together.
     pub fn usage(&self) -> Usage {
-        self.processes.iter().map(|process| Usage::of(process.id())).fold(Usage::default(), Usage::and)
+        self.processes.iter().map(|process| Usage::of_group(process.id())).fold(Usage::default(), Usage::and)
     }
 
     /// What it printed.

@@ -1,14 +1,15 @@
 //! W7: how long one route takes from a source to a receiver.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::tables::{exported, internet_feed};
 use super::*;
-use crate::bgp::message::{Attributes, Key, NEXT_HOP, ORIGIN, encode_updates, end_of_rib, key};
+use crate::bgp::message::{Attributes, Key, LOCAL_PREF, NEXT_HOP, ORIGIN, encode_updates, end_of_rib, key};
 use crate::bgp::peers::Number;
 use crate::bgp::table::{Index, Table};
+use crate::daemon::Speaker;
+use crate::feed::Feed;
 
 /// How many routes are measured on the idle speaker.
 const PROBES: usize = 2_000;
@@ -22,97 +23,160 @@ fn probe(number: usize) -> Key {
     key(Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number as u32 * 8), 29)
 }
 
-fn announcement(number: usize, identity: &Identity) -> (Arc<Vec<u8>>, u64) {
+/// A probe's route as its source has it.
+fn probe_attributes() -> Attributes {
+    let prober = external_source(1);
     let mut attributes = Attributes::default();
     attributes.set(ORIGIN, 0x40, vec![0]);
-    attributes.prepend(identity.asn);
-    attributes.set(NEXT_HOP, 0x40, identity.address.octets().to_vec());
-    let mut bytes = Vec::new();
-    encode_updates(&attributes, &[probe(number)], &mut bytes);
-    (Arc::new(bytes), attributes.exported_externally(SPEAKER_ASN, SPEAKER_TO_RECEIVERS).fingerprint())
+    attributes.prepend(prober.asn);
+    attributes.set(NEXT_HOP, 0x40, prober.address.octets().to_vec());
+    attributes
 }
 
-/// The value below which this share of the sorted values lies.
+/// The value below which this share of the sorted values lies, in milliseconds.
 fn percentile(sorted: &[Duration], share: f64) -> f64 {
     let place = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len()) - 1;
     sorted[place].as_secs_f64() * 1000.0
 }
 
+/// Four sessions: an internal one that loads the table, an external one with the probes, an external receiver
+/// that gets both, and an internal one that gets the probes only, since nothing is reflected.
+fn speaker_and_identities() -> (Speaker, [Identity; 4]) {
+    let loader = Identity { asn: SPEAKER_ASN, ..external_source(0) };
+    let bystander = Identity { asn: SPEAKER_ASN, address: receiver(1), ..external_receiver() };
+    let mut speaker = external_speaker(2);
+    speaker.neighbors[0].asn = loader.asn;
+    let mut neighbor = speaker.neighbors[2].clone();
+    neighbor.asn = bystander.asn;
+    neighbor.address = bystander.address.into();
+    speaker.neighbors.push(neighbor);
+    (speaker, [loader, external_source(1), external_receiver(), bystander])
+}
+
+/// The feed of W1 as an internal neighbor sends it.
+fn internal_feed() -> Feed {
+    let mut feed = internet_feed();
+    for set in &mut feed.sets {
+        set.set(LOCAL_PREF, 0x40, 100u32.to_be_bytes().to_vec());
+    }
+    feed.encoded()
+}
+
 pub(super) fn single_routes(bench: &Bench, kind: Kind) -> Result<Vec<Figure>, String> {
-    let feed = internet_feed();
-    let prober = external_source(1);
+    let feed = internal_feed();
+    let attributes = probe_attributes();
+    let through = attributes.exported_externally(SPEAKER_ASN, SPEAKER_TO_RECEIVERS).fingerprint();
+    let mut inside = attributes.clone();
+    inside.set(LOCAL_PREF, 0x40, 100u32.to_be_bytes().to_vec());
+    let inside = inside.fingerprint();
+
+    let probes: Vec<Key> = (0..PROBES + PROBES_LOADED).map(probe).collect();
     let mut keys = feed.keys();
-    let mut expected = exported(&feed);
-    keys.extend((0..PROBES + PROBES_LOADED).map(probe));
-    expected.resize(keys.len(), 0);
-    let table = Table::new(Arc::new(Index::new(keys)), Arc::new(expected.clone()));
-    let probes: Vec<_> = (0..PROBES + PROBES_LOADED).map(|number| announcement(number, &prober)).collect();
-    bench.with(kind, external_speaker(2), |_, peers| {
-        let source = peers.connect(external_source(0), None);
-        let probing = peers.connect(prober, None);
-        let receiver = peers.connect(external_receiver(), Some(table));
+    keys.extend(&probes);
+    let of_feed = exported(&feed);
+    let nothing: Vec<u64> = vec![0; probes.len()];
+    let table = Table::new(Arc::new(Index::new(keys)), Arc::new([of_feed.clone(), nothing.clone()].concat()));
+    let bystanders_table = Table::new(Arc::new(Index::new(probes.clone())), Arc::new(nothing));
+    let announcement = |number: usize| {
+        let mut bytes = Vec::new();
+        encode_updates(&attributes, &probes[number..=number], &mut bytes);
+        Arc::new(bytes)
+    };
+    let announcements: Vec<_> = (0..probes.len()).map(announcement).collect();
+    let (speaker, [loader, prober, receiver, bystander]) = speaker_and_identities();
+    bench.with(kind, speaker, |_, peers| {
+        let loader = peers.connect(loader, None);
+        let prober = peers.connect(prober, None);
+        let receiver = peers.connect(receiver, Some(table));
+        let bystander = peers.connect(bystander, Some(bystanders_table));
         await_established(peers)?;
 
-        let updates = Arc::new(feed.updates.clone());
-        peers.send(source, updates);
-        peers.send(source, Arc::new(end_of_rib()));
-        let (mut loaded, sent) = while_loading(peers, probing, receiver, feed.routes.len(), &probes)?;
-        for (place, (_, fingerprint)) in expected[feed.routes.len()..].iter_mut().zip(&probes).take(sent) {
-            *place = *fingerprint;
-        }
-        peers.table_mut(receiver).expect(Arc::new(expected));
+        peers.send(loader, Arc::new(feed.updates.clone()));
+        peers.send(loader, Arc::new(end_of_rib()));
+        let mut loading = Loading::new(feed.routes.len(), [receiver, bystander]);
+        peers.run_spinning(PATIENCE, |peers| loading.step(peers, prober, &announcements))?;
+        let has = |number: usize| number < loading.sent || number >= PROBES_LOADED;
+        let expected = |fingerprint: u64, sent: &dyn Fn(usize) -> bool| -> Vec<u64> {
+            (0..probes.len()).map(|number| if sent(number) { fingerprint } else { 0 }).collect()
+        };
+        let before = |number: usize| number < loading.sent;
+        peers.table_mut(receiver).expect(Arc::new([of_feed.clone(), expected(through, &before)].concat()));
+        peers.table_mut(bystander).expect(Arc::new(expected(inside, &before)));
         peers.run(PATIENCE, |peers| peers.all_right())?;
 
         let mut idle = Vec::with_capacity(PROBES);
-        for (number, (update, fingerprint)) in probes.iter().enumerate().skip(PROBES_LOADED) {
+        for number in PROBES_LOADED..probes.len() {
             let begin = Instant::now();
-            peers.send(probing, update.clone());
-            let seen = |peers: &mut Peers| peers.table(receiver).held(probe(number)) == *fingerprint;
+            peers.send(prober, announcements[number].clone());
+            let seen = |peers: &mut Peers| peers.table(receiver).held(probes[number]) == through;
             idle.push(peers.run_spinning(PATIENCE, seen)? - begin);
         }
+        peers.table_mut(receiver).expect(Arc::new([of_feed.clone(), expected(through, &has)].concat()));
+        peers.table_mut(bystander).expect(Arc::new(expected(inside, &has)));
+        peers.run(PATIENCE, |peers| peers.all_right())?;
+
         idle.sort_unstable();
-        loaded.sort_unstable();
+        let [mut same, mut other] = loading.latencies;
+        same.sort_unstable();
+        other.sort_unstable();
         Ok(vec![
             figure("idle p50", "ms", percentile(&idle, 0.5)),
             figure("idle p99", "ms", percentile(&idle, 0.99)),
-            figure("loading p50", "ms", percentile(&loaded, 0.5)),
-            figure("loading p99", "ms", percentile(&loaded, 0.99)),
-            figure("loading worst", "ms", percentile(&loaded, 1.0)),
+            figure("while the receiver loads p50", "ms", percentile(&same, 0.5)),
+            figure("while the receiver loads p99", "ms", percentile(&same, 0.99)),
+            figure("while another loads p50", "ms", percentile(&other, 0.5)),
+            figure("while another loads p99", "ms", percentile(&other, 0.99)),
         ])
     })
 }
 
-/// Sends a probe at every [`INTERVAL`] until the receiver has `routes` routes of the feed, and returns the
-/// latencies of all of them, and how many there were.
-fn while_loading(
-    peers: &mut Peers,
-    probing: Number,
-    receiver: Number,
+/// Probes sent while a table loads.
+struct Loading {
     routes: usize,
-    probes: &[(Arc<Vec<u8>>, u64)],
-) -> Result<(Vec<Duration>, usize), String> {
-    let mut latencies = Vec::new();
-    let mut underway: VecDeque<(usize, Instant)> = VecDeque::new();
-    let mut sent = 0;
-    let mut next = Instant::now();
-    peers.run_spinning(PATIENCE, |peers| {
+    receivers: [Number; 2],
+    /// For each receiver the number of the probe that it waits for.
+    awaited: [usize; 2],
+    /// When each probe was due to be sent.
+    due: Vec<Instant>,
+    /// For each receiver how long the probes took.
+    latencies: [Vec<Duration>; 2],
+    sent: usize,
+    next: Instant,
+}
+
+impl Loading {
+    fn new(routes: usize, receivers: [Number; 2]) -> Loading {
+        Loading {
+            routes,
+            receivers,
+            awaited: [0; 2],
+            due: Vec::new(),
+            latencies: [Vec::new(), Vec::new()],
+            sent: 0,
+            next: Instant::now(),
+        }
+    }
+
+    /// Sends a probe when its time has come, and notes which have arrived. True at the end: the first receiver
+    /// holds the table, and both hold every probe.
+    fn step(&mut self, peers: &mut Peers, prober: Number, announcements: &[Arc<Vec<u8>>]) -> bool {
         let now = Instant::now();
-        // One source's routes come in the order in which they were sent, or together.
-        while let Some((_, begin)) =
-            underway.front().filter(|(number, _)| peers.table(receiver).held(probe(*number)) != 0)
-        {
-            latencies.push(now - *begin);
-            underway.pop_front();
+        for (place, receiver) in self.receivers.into_iter().enumerate() {
+            // One source's routes come in the order in which they were sent, or together.
+            let awaited = &mut self.awaited[place];
+            while *awaited < self.sent && peers.table(receiver).held(probe(*awaited)) != 0 {
+                self.latencies[place].push(now - self.due[*awaited]);
+                *awaited += 1;
+            }
         }
-        let loading = peers.table(receiver).len() < routes + latencies.len();
-        if loading && now >= next && sent < PROBES_LOADED {
-            // The time it was due: had this thread been late, the route would have been late too.
-            underway.push_back((sent, next));
-            peers.send(probing, probes[sent].0.clone());
-            sent += 1;
-            next += INTERVAL;
+        let loading = peers.table(self.receivers[0]).len() < self.routes + self.awaited[0];
+        if loading && now >= self.next && self.sent < PROBES_LOADED {
+            peers.send(prober, announcements[self.sent].clone());
+            // From when it was due: had this thread been late, the route would have been late too.
+            self.due.push(self.next);
+            self.sent += 1;
+            self.next += INTERVAL;
         }
-        !loading && underway.is_empty()
-    })?;
-    Ok((latencies, sent))
+        !loading && self.awaited == [self.sent; 2]
+    }
 }

@@ -128,12 +128,16 @@ pub(super) fn idle(bench: &Bench, kind: Kind) -> Result<Vec<Figure>, String> {
         let before = daemon.usage().resident_kb;
         let mut figures = Vec::new();
         for (count, name) in IDLE.into_iter().zip(["memory per peer, 1,000", "memory per peer, 10,000"]) {
-            admit(peers, count, |_| None)?;
+            match admit(peers, count, |_| None) {
+                // A speaker that does not get that far has its figure for the smaller number.
+                Err(_) if !figures.is_empty() => return Ok(figures),
+                outcome => outcome?,
+            }
             let grown = daemon.usage().resident_kb.saturating_sub(before);
             figures.push(figure(name, "kB", grown as f64 / count as f64));
         }
         let cpu = daemon.usage().cpu_ms;
-        let rest = Duration::from_secs(10);
+        let rest = Duration::from_secs(35);
         let begin = Instant::now();
         while begin.elapsed() < rest {
             peers.poll(100);
