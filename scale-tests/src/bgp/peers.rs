@@ -265,7 +265,7 @@ impl Peers {
         patience: Duration,
         done: impl FnMut(&mut Peers) -> bool,
     ) -> Result<Instant, String> {
-        self.run_polling(patience, 100, done)
+        self.run_looking(patience, Duration::from_millis(100), done)
     }
 
     /// [`Peers::run`] without ever sleeping, where microseconds matter.
@@ -277,13 +277,17 @@ impl Peers {
         patience: Duration,
         done: impl FnMut(&mut Peers) -> bool,
     ) -> Result<Instant, String> {
-        self.run_polling(patience, 0, done)
+        self.run_looking(patience, Duration::ZERO, done)
     }
 
-    fn run_polling(
+    /// [`Peers::run`] for a condition that is not about the sessions: looks at it at least this often.
+    ///
+    /// # Errors
+    /// As [`Peers::run`].
+    pub fn run_looking(
         &mut self,
         patience: Duration,
-        timeout_ms: i32,
+        look: Duration,
         mut done: impl FnMut(&mut Peers) -> bool,
     ) -> Result<Instant, String> {
         let deadline = Instant::now() + patience;
@@ -299,7 +303,7 @@ impl Peers {
             if Instant::now() > deadline {
                 return Err(format!("not done after {patience:?}: {}", self.complaint()));
             }
-            self.poll(timeout_ms);
+            self.poll(look.as_millis() as i32);
         }
     }
 
