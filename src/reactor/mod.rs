@@ -46,9 +46,13 @@ use netlink::NetlinkSocket;
 use timings::Timings;
 use watch::Watchers;
 
-/// The most that is read from one peer in one turn. At about 16 bytes a route this is 4,000 routes, about
-/// a millisecond of work: the longest that one peer's flood delays another peer's message.
-const READ_SLICE_BYTES: usize = 64 * 1024;
+/// The most that is read from one peer in one turn. At about 16 bytes a route this is 1,000 routes, less
+/// than half a millisecond of work: the longest that one peer's flood delays another peer's message.
+const READ_SLICE_BYTES: usize = 16 * 1024;
+
+/// The most that is read from all peers in one turn, so that a turn stays short when many flood at once.
+/// Who had no turn stands first in the next.
+const READ_TURN_BYTES: usize = 128 * 1024;
 
 /// Room before the slice for the incomplete message of the turn before (RFC 8654 §4 at most).
 const PARTIAL_BYTES_MAX: usize = 65_535;
@@ -384,9 +388,14 @@ impl Reactor {
         self.conns[id.index()] = Some(conn);
     }
 
-    /// Reads a slice from every connection on the ready list; returns whether one has more.
+    /// Reads a slice from every connection on the ready list, as far as the turn's budget goes; returns
+    /// whether one has more.
     fn read(&mut self) -> bool {
+        let mut budget_bytes = READ_TURN_BYTES;
         for _ in 0..self.ready.len() {
+            if budget_bytes == 0 {
+                break;
+            }
             let Some(id) = self.ready.pop_front() else { break };
             let Some(mut conn) = self.conns[id.index()].take() else { continue };
             conn.ready = false;
@@ -394,7 +403,7 @@ impl Reactor {
                 self.conns[id.index()] = Some(conn);
                 continue;
             }
-            match self.read_slice(id, &mut conn) {
+            match self.read_slice(id, &mut conn, &mut budget_bytes) {
                 ReadOutcome::Closed(error) => {
                     drop(conn);
                     self.speaker.closed(self.clock.now(), id, error);
@@ -411,7 +420,7 @@ impl Reactor {
         !self.ready.is_empty()
     }
 
-    fn read_slice(&mut self, id: ConnId, conn: &mut Conn) -> ReadOutcome {
+    fn read_slice(&mut self, id: ConnId, conn: &mut Conn, budget_bytes: &mut usize) -> ReadOutcome {
         if !self.speaker.wants_bytes(id) {
             // The session asked for the connection to be closed; the action is on its way.
             return ReadOutcome::Drained;
@@ -426,6 +435,7 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return ReadOutcome::More,
             Err(error) => return ReadOutcome::Closed(Some(error.kind())),
         };
+        *budget_bytes = budget_bytes.saturating_sub(read);
         let filled = &self.buffer[..kept + read];
         let consumed = self.speaker.receive(self.clock.now(), id, filled);
         let rest = &filled[consumed..];

@@ -17,6 +17,10 @@ use crate::types::Prefix;
 /// net.core.somaxconn. Thousands of nodes that connect at once must all fit.
 const BACKLOG: i32 = 65_535;
 
+/// How many unsent bytes a socket takes. What lies in a socket cannot be overtaken or withdrawn any more, and a
+/// peer that reads slowly would else keep megabytes in each; a fast one never has that much waiting.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
 /// A listener on `address`. An IPv6 one takes IPv6 only, so that both families can be bound beside each
 /// other.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -63,6 +67,7 @@ pub(super) fn adopt(stream: &TcpStream, peer: IpAddr, options: &SocketOptions) -
 fn apply(socket: &Socket, peer: IpAddr, options: &SocketOptions) -> io::Result<()> {
     // BGP writes whole messages; Nagle would only add the delay of an acknowledgement.
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
     if let Some(ttl) = options.ttl {
         sockopt::set_ttl(socket, peer, ttl).map_err(io::Error::other)?;
     }

@@ -17,10 +17,10 @@ use super::table::Table;
 const HOLD_TIME_S: u16 = 240;
 /// Half of what the RFC suggests of the shortest hold time that can come out of [`HOLD_TIME_S`] here.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-/// How much is read from a session before the next one has its turn.
-const READ_BYTES: usize = 64 * 1024;
+/// How much is read from a session before the next one has its turn: less than a millisecond's work.
+const READ_BYTES: usize = 16 * 1024;
 /// How much is written to a session before the next one has its turn.
-const WRITE_BYTES: usize = 128 * 1024;
+const WRITE_BYTES: usize = 32 * 1024;
 /// How many sessions the kernel reports at a time.
 const EVENTS: usize = 256;
 
@@ -78,8 +78,11 @@ struct Session {
     last_sent: Instant,
 }
 
+/// How many attribute sets there is room for from the start. A map that grows in the middle of a measurement
+/// takes milliseconds, and they would be taken for the speaker's.
+const SETS: usize = 1 << 18;
+
 /// Every attribute set that came in: its fingerprint, and how to show it.
-#[derive(Default)]
 struct Seen {
     /// From the hash of the bytes as received to the fingerprint of what they mean.
     fingerprints: HashMap<u64, u64>,
@@ -92,6 +95,16 @@ struct Seen {
 }
 
 impl Seen {
+    fn new() -> Seen {
+        Seen {
+            fingerprints: HashMap::with_capacity(SETS),
+            examples: HashMap::with_capacity(SETS),
+            bytes: Vec::new(),
+            scratch: Vec::new(),
+            keys: Vec::new(),
+        }
+    }
+
     fn fingerprint(&mut self, attributes: &[u8]) -> Result<u64, String> {
         let raw = message::fingerprint(attributes);
         if let Some(fingerprint) = self.fingerprints.get(&raw) {
@@ -145,7 +158,7 @@ impl Peers {
             // SAFETY: the descriptor was just made and belongs to nobody else.
             epoll: unsafe { OwnedFd::from_raw_fd(fd) },
             sessions: Vec::new(),
-            seen: Seen::default(),
+            seen: Seen::new(),
             buffer: vec![0; READ_BYTES],
             next_keepalives: Instant::now() + KEEPALIVE_INTERVAL,
         }

