@@ -195,7 +195,7 @@ impl Speaker {
             }
         }
         let (export, fib) = (&self.export, &self.fib);
-        more |= self.rib.collect(COLLECT_PER_TURN, &|family, dest| {
+        more |= self.rib.collect(COLLECT_PER_TURN, more, &|family, dest| {
             export.holds(family, dest) || fib.as_ref().is_some_and(|fib| fib.holds(family, dest))
         });
         self.release_left_peers();

@@ -293,7 +293,7 @@ impl World {
             70..72 => {
                 self.decide(1000);
                 let groups = &self.groups;
-                self.rib.collect(20, &|family, dest| groups.holds(family, dest));
+                self.rib.collect(20, false, &|family, dest| groups.holds(family, dest));
             }
             _ => self.send_some(),
         }

@@ -473,11 +473,12 @@ impl Rib {
 
     /// Frees up to `budget` destinations that have no path and that `holds` denies anyone refers to, and
     /// tidies the attribute store; returns whether more is waiting. Destinations that are held are asked
-    /// for again by the next call.
-    pub fn collect(&mut self, budget: usize, holds: &dyn Fn(Family, DestId) -> bool) -> bool {
+    /// for again by the next call. While the caller is `busy` with what peers wait for, memory is given back
+    /// only as far as new destinations want some.
+    pub fn collect(&mut self, budget: usize, busy: bool, holds: &dyn Fn(Family, DestId) -> bool) -> bool {
         let waiting = self.v4.dead.len() + self.v6.dead.len();
-        let left = self.v4.collect(budget, holds);
-        let left = self.v6.collect(left, holds);
+        let left = self.v4.collect(budget, busy, holds);
+        let left = self.v6.collect(left, busy, holds);
         self.shared.attrs.tidy(left) || waiting > budget
     }
 

@@ -61,7 +61,7 @@ enum Op {
     NextHop(usize, bool, u32),
     Options(DecisionOptions),
     Decide(usize),
-    Collect(usize, bool),
+    Collect(usize, bool, bool),
     Drain,
 }
 
@@ -94,7 +94,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => (0..SETS, any::<bool>(), 0u32..2).prop_map(|(set, up, metric)| Op::NextHop(set, up, metric)),
         1 => options().prop_map(Op::Options),
         4 => (0usize..6).prop_map(Op::Decide),
-        3 => (0usize..6, any::<bool>()).prop_map(|(budget, hold)| Op::Collect(budget, hold)),
+        3 => (0usize..6, any::<bool>(), any::<bool>())
+            .prop_map(|(budget, busy, hold)| Op::Collect(budget, busy, hold)),
         2 => Just(Op::Drain),
     ];
     prop::collection::vec(op, 0..120)
@@ -202,8 +203,8 @@ impl Harness {
             Op::Decide(budget) => {
                 self.decide(budget);
             }
-            Op::Collect(budget, hold) => {
-                self.rib.collect(budget, &|_, dest| hold && dest.0 % 2 == 0);
+            Op::Collect(budget, busy, hold) => {
+                self.rib.collect(budget, busy, &|_, dest| hold && dest.0 % 2 == 0);
             }
             Op::Drain => self.drain(),
         }
@@ -302,7 +303,7 @@ impl Harness {
     fn empty(&mut self) {
         (0..PEERS).for_each(|peer| self.run(Op::SweepPeer(peer)));
         self.drain();
-        while self.rib.collect(3, &|_, _| false) {}
+        while self.rib.collect(3, false, &|_, _| false) {}
         for family in Family::ALL {
             assert_eq!(self.rib.dest_count(family), 0);
             assert_eq!(self.rib.path_count_total(family), 0);
@@ -414,11 +415,42 @@ fn a_destination_that_is_held_outlives_its_paths() {
     let mut rib = rib();
     announce(&mut rib, 3, 0, "10.0.0.0/8");
     rib.withdraw4(PeerId(3), &[Prefix4::new(10 << 24, 8)]);
-    assert!(rib.collect(10, &|_, _| false) || rib.dest_count(Family::Ipv4Unicast) == 1, "not decided yet");
+    assert!(
+        rib.collect(10, false, &|_, _| false) || rib.dest_count(Family::Ipv4Unicast) == 1,
+        "not decided yet"
+    );
     decided(&mut rib);
-    rib.collect(10, &|_, _| true);
+    rib.collect(10, false, &|_, _| true);
     assert_eq!(rib.dest_count(Family::Ipv4Unicast), 1);
-    rib.collect(10, &|_, _| false);
+    rib.collect(10, false, &|_, _| false);
+    assert_eq!(rib.dest_count(Family::Ipv4Unicast), 0);
+}
+
+#[test]
+fn a_busy_speaker_frees_destinations_only_for_new_ones() {
+    let mut rib = rib();
+    let round = |rib: &mut Rib, number: u32| {
+        announce(rib, 3, 0, &format!("10.{}.0.0/16", number % 256));
+        decided(rib);
+        rib.withdraw4(PeerId(3), &[Prefix4::new(10 << 24 | (number % 256) << 16, 16)]);
+        decided(rib);
+        rib.collect(100, true, &|_, _| false);
+        rib.dest_count(Family::Ipv4Unicast)
+    };
+    assert_eq!(round(&mut rib, 0), 0, "a new destination took memory");
+    let most = (1..1000).map(|number| round(&mut rib, number)).max();
+    assert!(most <= Some(2), "{most:?} destinations without paths");
+
+    for number in 0..256 {
+        announce(&mut rib, 3, 0, &format!("10.{number}.0.0/16"));
+    }
+    decided(&mut rib);
+    rib.collect(100, true, &|_, _| false);
+    rib.forget_peer(PeerId(3));
+    decided(&mut rib);
+    rib.collect(300, true, &|_, _| false);
+    assert_eq!(rib.dest_count(Family::Ipv4Unicast), 256, "nobody wants their memory");
+    rib.collect(300, false, &|_, _| false);
     assert_eq!(rib.dest_count(Family::Ipv4Unicast), 0);
 }
 
@@ -437,7 +469,7 @@ fn the_store_keeps_its_blocks_while_it_closes_holes() {
         rib.release(sets[number]);
     }
     let mut more = Vec::new();
-    while rib.collect(100, &|_, _| false) {
+    while rib.collect(100, false, &|_, _| false) {
         more.push(rib.intern(&long(10_000 + more.len() as u32), next_hop(1)));
     }
     assert!(rib.attrs().memory_bytes() < full / 2);

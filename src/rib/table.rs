@@ -195,6 +195,8 @@ pub(super) struct Table<N: Stored> {
     pub(super) changed: VecDeque<u32>,
     /// Destinations that a decision found without paths.
     pub(super) dead: VecDeque<u32>,
+    /// How many slots for destinations there were at the last collection.
+    collected_end: usize,
     pub(super) round: Round,
     /// All destinations from here on are to be decided anew.
     pub(super) redecide: usize,
@@ -211,6 +213,7 @@ impl<N: Stored> Table<N> {
             path_count: 0,
             changed: VecDeque::new(),
             dead: VecDeque::new(),
+            collected_end: 0,
             round: Round::default(),
             redecide: usize::MAX,
         }
@@ -476,8 +479,17 @@ impl<N: Stored> Table<N> {
         }
     }
 
-    /// Frees up to `budget` destinations without paths; returns how much of the budget is left.
-    pub(super) fn collect(&mut self, budget: usize, holds: &dyn Fn(Family, DestId) -> bool) -> usize {
+    /// Frees up to `budget` destinations without paths; returns how much of the budget is left. While the
+    /// caller is `busy` they wait, unless new destinations have taken memory of their own meanwhile.
+    pub(super) fn collect(
+        &mut self,
+        budget: usize,
+        busy: bool,
+        holds: &dyn Fn(Family, DestId) -> bool,
+    ) -> usize {
+        if busy && self.dests.len() <= self.collected_end {
+            return budget;
+        }
         let round = self.dead.len().min(budget);
         let mut kept = 0;
         while kept < round {
@@ -508,6 +520,7 @@ impl<N: Stored> Table<N> {
             self.dests = Vec::new();
             self.free_dest = NONE;
         }
+        self.collected_end = self.dests.len();
         give_back(&mut self.dead);
         budget - round
     }

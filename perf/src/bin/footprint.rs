@@ -76,7 +76,7 @@ fn main() {
         println!("peer {peer} down: {each:.0} ns a route, {changed} changes of the best path");
     }
     let start = processor_ns();
-    while rib.collect(SLICE, &|_, _| false) {}
+    while rib.collect(SLICE, false, &|_, _| false) {}
     println!("collect: {:.0} ns a prefix", (processor_ns() - start) as f64 / prefixes as f64);
     println!("resident after: {:.1} MB", resident_bytes().saturating_sub(before) as f64 / 1e6);
 }
