@@ -196,28 +196,16 @@ impl Default for ApiConfig {
 fn domains(report: &mut Report<'_>, root: &Section<'_>) -> Vec<DomainConfig> {
     let mut domains: Vec<DomainConfig> = Vec::new();
     for section in root.tables(report, "domain") {
-        section.check_keys(report, &[keys::DOMAIN]);
-        let name = section.require(report, "name", "write a name", |value| {
-            let name = name(value)?;
-            match domains.iter().any(|other| other.name == name) {
-                true => Err("another [[domain]] has this name; write another".to_string()),
-                false => Ok(name),
-            }
-        });
-        let mut config = DomainConfig::new(name.unwrap_or_default());
-        let table = section.get(report, "table", |value| {
-            let table = table(value)?;
-            match domains.iter().find(|other| other.table == table) {
-                Some(other) => Err(format!("domain {:?} has this table; write another number", other.name)),
-                None => Ok(table),
-            }
-        });
-        if section.field("table").is_none()
-            && let Some(other) = domains.iter().find(|other| other.table == TABLE_MAIN)
-        {
-            let message = format!("missing, and domain {:?} has table {TABLE_MAIN} already", other.name);
-            report.missing(&section, "table", message + "; write another number");
+        // Two domains that share a RIB would leak into each other.
+        if let Some(first) = domains.first() {
+            let message = format!("a second one; this version has one routing domain, here {:?}", first.name);
+            report.missing(&section, "", message + "; remove this [[domain]]");
+            continue;
         }
+        section.check_keys(report, &[keys::DOMAIN]);
+        let name = section.require(report, "name", "write a name", name);
+        let mut config = DomainConfig::new(name.unwrap_or_default());
+        let table = section.get(report, "table", table);
         config.table = table.unwrap_or(TABLE_MAIN);
         config.install = section.get(report, "install", boolean).unwrap_or(false);
         config.max_paths = section.get(report, "max_paths", narrow(1..=MAX_PATHS_MAX)).unwrap_or(1);

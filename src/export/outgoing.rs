@@ -169,13 +169,14 @@ fn own_next_hop(key: &GroupKey) -> Option<NextHop> {
     }
 }
 
-/// Our own AS goes in front, what is only for our AS goes (RFC 4271 §5.1, RFC 4456 §8, RFC 4360 §6).
+/// Our own AS goes in front, what is only for our AS goes (RFC 4271 §5.1, RFC 4456 §8, RFC 4360 §6, RFC 5065 §5.1).
 fn for_external(key: &GroupKey, editor: &mut AttributeEditor<'_>) {
     const INTERNAL: [u8; 3] = [code::LOCAL_PREF, code::ORIGINATOR_ID, code::CLUSTER_LIST];
     const NON_TRANSITIVE: u64 = 0x40 << 56;
     editor
         .retain(|attribute| !INTERNAL.contains(&attribute.code))
         .remove_extended_communities(|community| community & NON_TRANSITIVE != 0)
+        .remove_confederation_segments()
         .prepend_as(key.local_asn, 1);
 }
 

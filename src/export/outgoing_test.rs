@@ -235,6 +235,17 @@ fn communities_that_are_not_transitive_stay_in_the_as() {
 
 /// RFC 4271 §5: an unrecognized attribute goes on as it is kept, with the Partial bit.
 #[test]
+fn a_confederation_stays_inside() {
+    let mut inside = Vec::new();
+    let segments = [[3, 1, 0, 0, 0xff, 0xf0], [2, 1, 0, 0, 0xfd, 0xe7], [4, 1, 0, 0, 0xff, 0xf1]].concat();
+    AttributeEditor::on(&mut inside).set_origin(Origin::Igp).set(0x40, code::AS_PATH, &segments);
+    let told = tell(&key(PeerKind::External), PeerKind::Internal, &inside, "10.0.0.5").expect("it is told");
+    assert_eq!(told.path(), [65000, 64999]);
+    let told = tell(&key(PeerKind::Client), PeerKind::Internal, &inside, "10.0.0.5").expect("it is told");
+    assert_eq!(told.path(), [65520, 64999, 65521]);
+}
+
+#[test]
 fn what_we_do_not_know_is_passed_on() {
     let block = block(|editor| {
         editor.set(0xe0, 99, b"what is this");

@@ -43,9 +43,9 @@ pub(super) enum Condition {
 }
 
 impl Condition {
-    /// Whether the answer depends on more than attributes, next hop and family.
+    /// Whether the answer may be another one for another prefix of the same peer with the same attributes.
     fn uses_prefix(&self) -> bool {
-        matches!(self, Condition::PeerAsn(_) | Condition::Peer(_) | Condition::Prefix(_))
+        matches!(self, Condition::Prefix(_))
     }
 
     fn holds(&self, route: &RouteContext, next_hop: IpAddr, attrs: PathAttributes<'_>) -> bool {

@@ -66,9 +66,8 @@ pub struct Evaluation {
     pub modified: bool,
     /// What to do with the next hop; nothing: what the protocol says.
     pub next_hop: Option<NextHopAction>,
-    /// Whether a rule that looks at the prefix or at the giving peer was reached. If not, every route of
-    /// the same family with the same attributes and next hop gets the same evaluation, and the caller may
-    /// keep it.
+    /// Whether a rule that looks at the prefix was reached. If not, every route of the same peer and family
+    /// with the same attributes and next hop gets the same evaluation, and the caller may keep it.
     pub used_prefix: bool,
 }
 

@@ -70,6 +70,16 @@ const REQUESTS_PER_TURN: usize = 16;
 /// while the peer's bytes lie unread would make the kernel send RST, and the NOTIFICATION would be lost.
 const LINGER_MS: u64 = 2_000;
 
+/// Closed connections that may linger at a time; the oldest gives way. As many as sessions that go down in one
+/// turn, mostly: with more the kernel's RST may overtake our last words.
+const LINGERING_MAX: usize = 1024;
+
+/// Reads from a closed connection for one event. A peer that goes on sending is cut off.
+const LINGER_READS: usize = 4;
+
+/// How long the daemon's end waits for its peers to take the last words, in milliseconds.
+const STOP_MS: u64 = 200;
+
 /// How long to wait before accepting again when descriptors have run out, in milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
@@ -435,7 +445,8 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return ReadOutcome::More,
             Err(error) => return ReadOutcome::Closed(Some(error.kind())),
         };
-        *budget_bytes = budget_bytes.saturating_sub(read);
+        // What was kept is copied again: else one octet at a time would cost the loop a message each.
+        *budget_bytes = budget_bytes.saturating_sub(kept + read);
         let filled = &self.buffer[..kept + read];
         let consumed = self.speaker.receive(self.clock.now(), id, filled);
         let rest = &filled[consumed..];
@@ -486,6 +497,9 @@ impl Reactor {
         }
         let interest = Interest::READABLE;
         if self.poll.registry().reregister(&mut conn.stream, LINGER, interest).is_ok() {
+            if self.lingering.len() == LINGERING_MAX {
+                self.lingering.pop_front();
+            }
             self.lingering.push_back((self.clock.now().plus_ms(LINGER_MS), conn.stream));
         }
     }
@@ -494,13 +508,14 @@ impl Reactor {
     fn drain_lingering(&mut self) {
         let buffer = &mut self.buffer;
         self.lingering.retain_mut(|(_, stream)| {
-            loop {
+            for _ in 0..LINGER_READS {
                 match stream.read(buffer) {
                     Ok(0) => return false,
                     Ok(_) => {}
                     Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
                 }
             }
+            false
         });
     }
 
@@ -670,6 +685,15 @@ impl Reactor {
             self.speaker.stop(now, id);
         }
         self.act();
+        let deadline = now.plus_ms(STOP_MS);
+        let mut events = Events::with_capacity(1024);
+        while !self.lingering.is_empty() && self.clock.now() < deadline {
+            let left = Duration::from_millis(deadline.since_ms(self.clock.now()));
+            if self.poll.poll(&mut events, Some(left)).is_err() {
+                return;
+            }
+            self.drain_lingering();
+        }
     }
 }
 

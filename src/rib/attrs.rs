@@ -24,7 +24,7 @@ use crate::wire::attrs::{AsPath, PathAttributes, code};
 const UNIT_BYTES: usize = 4;
 
 /// In front of each block: the id of its set, or [`DEAD`], and its length.
-const HEADER_BYTES: usize = 6;
+const HEADER_BYTES: usize = 8;
 
 const DEAD: u32 = u32::MAX;
 const NO_SLOT: u32 = u32::MAX;
@@ -148,8 +148,8 @@ impl AttrStore {
     /// The id of a set, with one reference for the caller.
     ///
     /// # Panics
-    /// If the block is longer than 65,535 bytes, which no BGP message can carry, or if all blocks
-    /// together pass 16 GiB.
+    /// If all blocks together pass 16 GiB. A block may be longer than a message: two-octet AS numbers become
+    /// four-octet ones, and a policy adds communities.
     pub fn intern(&mut self, block: &[u8], next_hop: NextHop) -> AttrId {
         let next_hop = self.next_hops.intern(next_hop);
         let hash = hash(&self.hasher, block, next_hop);
@@ -181,7 +181,7 @@ impl AttrStore {
 
     fn append(&mut self, id: u32, block: &[u8]) -> u32 {
         let offset = self.arena.len() / UNIT_BYTES;
-        let length = u16::try_from(block.len()).expect("an attribute block fits a message");
+        let length = block.len() as u32;
         let padded = stored_bytes(block.len()) - HEADER_BYTES - block.len();
         self.arena.extend_from_slice(&id.to_ne_bytes());
         self.arena.extend_from_slice(&length.to_ne_bytes());
@@ -280,7 +280,8 @@ fn stored_bytes(length: usize) -> usize {
 #[inline]
 fn header_at(arena: &[u8], start: usize) -> (u32, usize) {
     let h: &[u8; HEADER_BYTES] = arena[start..].first_chunk().expect("a header before every block");
-    (u32::from_ne_bytes([h[0], h[1], h[2], h[3]]), usize::from(u16::from_ne_bytes([h[4], h[5]])))
+    let [id, length] = [[h[0], h[1], h[2], h[3]], [h[4], h[5], h[6], h[7]]].map(u32::from_ne_bytes);
+    (id, length as usize)
 }
 
 #[inline]

@@ -485,6 +485,19 @@ fn the_store_keeps_its_blocks_while_it_closes_holes() {
 }
 
 #[test]
+fn a_block_longer_than_any_message_is_kept_as_it_is() {
+    // Two-octet AS numbers become four-octet ones, and policies add: the block outgrows what a length field says.
+    let mut rib = rib();
+    let long =
+        [[0xd0, 8, 0xff, 0xfc].to_vec(), vec![1; 0xfffc], vec![0xd0, 32, 0x20, 4], vec![2; 0x2004]].concat();
+    let (set, other) = (rib.intern(&long, next_hop(0)), rib.intern(&block(1), next_hop(0)));
+    assert_eq!((rib.attrs().block(set), rib.attrs().block(other)), (&long[..], &block(1)[..]));
+    rib.release(set);
+    rib.release(other);
+    assert!(rib.attrs().is_empty());
+}
+
+#[test]
 fn a_set_says_what_the_decision_compares() {
     let mut rib = rib();
     let block = [

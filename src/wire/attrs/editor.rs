@@ -150,6 +150,20 @@ impl<'b> AttributeEditor<'b> {
         self
     }
 
+    /// Leaves the segments of a confederation out of the path (RFC 5065 §5.1 (c)).
+    pub fn remove_confederation_segments(&mut self) -> &mut Self {
+        let path = self.attributes().as_path();
+        if !path.segments().any(|segment| segment.kind.is_confederation()) {
+            return self;
+        }
+        let mut value = Vec::new();
+        for segment in path.segments().filter(|segment| !segment.kind.is_confederation()) {
+            value.extend_from_slice(&[segment.kind as u8, segment.count() as u8]);
+            segment.asns().for_each(|asn| value.extend_from_slice(&asn.to_be_bytes()));
+        }
+        self.set_known(code::AS_PATH, &value)
+    }
+
     /// Puts `asn` before the path, `count` times (RFC 4271 §5.1.2): into the first segment if that is a
     /// sequence with room, else into new ones.
     pub fn prepend_as(&mut self, asn: u32, count: usize) -> &mut Self {
