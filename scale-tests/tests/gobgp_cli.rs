@@ -68,6 +68,22 @@ fn neighbor_in_detail() {
 }
 
 #[test]
+fn the_unix_socket_serves_as_well() {
+    let fake = Fake::start();
+    require_gobgp();
+    let target = format!("unix://{}", fake.socket.display());
+    for (arguments, word) in
+        [("global", "AS:        65000"), ("global rib", "*> 10.0.0.0/8"), ("neighbor", "Establ")]
+    {
+        let mut command = Command::new("gobgp");
+        command.args(["--target", &target]).args(arguments.split(' '));
+        let output = output(&mut command);
+        assert!(output.status.success(), "gobgp {arguments}: {}", text(&output.stderr));
+        assert_has(&text(&output.stdout), &[word]);
+    }
+}
+
+#[test]
 fn global() {
     let fake = Fake::start();
     let printed = gobgp(&fake, "global");
