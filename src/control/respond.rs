@@ -11,7 +11,6 @@ use crate::rib::{NextHopState, Path};
 use crate::session;
 use crate::speaker::{Origin, Peer, Speaker};
 use crate::types::*;
-use crate::wire::Capability;
 
 /// Destinations that one page looks at, whether or not they make rows: about a millisecond.
 const LOOK_MAX: usize = 10_000;
@@ -163,6 +162,7 @@ pub fn status(speaker: &Speaker, now: Time, id: PeerId) -> Option<PeerStatus> {
         }
     });
     let (retained, _) = session.retained();
+    let sockets = speaker.sockets(id);
     Some(PeerStatus {
         address: peer.address,
         asn,
@@ -191,13 +191,16 @@ pub fn status(speaker: &Speaker, now: Time, id: PeerId) -> Option<PeerStatus> {
         sent: message_counts(session.sent()),
         out_queue: u32::from(speaker.export.has_data(id)),
         families: families.collect(),
-        local_capabilities: Vec::new(),
-        remote_capabilities: negotiated.map(capabilities).unwrap_or_default(),
+        local_capabilities: session.our_open().map(|open| open.capabilities).unwrap_or_default(),
+        remote_capabilities: negotiated
+            .and_then(|negotiated| negotiated.peer_open())
+            .map(|open| open.capabilities)
+            .unwrap_or_default(),
         hold_time_s: settings.hold_time_s,
         negotiated_hold_time_s: negotiated.map_or(0, |negotiated| negotiated.hold_time_s),
         connect_retry_s: settings.connect_retry_s,
-        local_socket: speaker.local_socket(id),
-        remote_socket: None,
+        local_socket: sockets.map(|(local, _)| local),
+        remote_socket: sockets.map(|(_, remote)| remote),
         multihop_ttl: settings.multihop_ttl,
         ttl_security_hops: settings.ttl_security_hops,
         graceful_restart_s: settings
@@ -452,18 +455,6 @@ fn configured_asn(speaker: &Speaker, peer: &Peer) -> u32 {
         AsnMatch::Internal => speaker.config.speaker.asn,
         AsnMatch::External | AsnMatch::Any => 0,
     }
-}
-
-/// The capabilities that the peer sent, as `code, value` (RFC 5492 §4).
-fn capabilities(negotiated: &session::Negotiated) -> Vec<(u8, Vec<u8>)> {
-    let value = |capability: &Capability| {
-        let mut encoded = Vec::new();
-        capability.encode(&mut encoded);
-        // Behind code and length.
-        encoded.split_off(2)
-    };
-    let open = negotiated.peer_open();
-    open.iter().flat_map(|open| &open.capabilities).map(|item| (item.code(), value(item))).collect()
 }
 
 fn list_fib(speaker: &Speaker, query: &FibQuery) -> Result<Page<FibRow, Prefix>, RequestError> {

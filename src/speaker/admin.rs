@@ -137,7 +137,7 @@ impl Speaker {
             if let (Some(slot), None, Output::Send(to, _)) = (slot, conn, &output)
                 && slot == *to
             {
-                conn = Some(self.insert_conn(id, slot, Some(local)));
+                conn = Some(self.insert_conn(id, slot, remote, Some(local)));
             }
             self.carry_out(now, id, output);
         }

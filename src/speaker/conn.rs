@@ -116,6 +116,8 @@ impl fmt::Display for Refusal {
 pub(super) struct Conn {
     pub peer: PeerId,
     pub slot: Slot,
+    /// The peer's end.
+    pub remote: SocketAddr,
     /// Our end, once the connection stands.
     pub local: Option<SocketAddr>,
     /// Messages of the session that wait to be sent.
@@ -145,9 +147,23 @@ impl Conns {
         self.slab.get_mut(id.index())?.as_mut()
     }
 
-    pub fn insert(&mut self, peer: PeerId, slot: Slot, local: Option<SocketAddr>) -> ConnId {
-        let conn =
-            Conn { peer, slot, local, out: Vec::new(), mid_message: false, offered_bytes: 0, dirty: false };
+    pub fn insert(
+        &mut self,
+        peer: PeerId,
+        slot: Slot,
+        remote: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> ConnId {
+        let conn = Conn {
+            peer,
+            slot,
+            remote,
+            local,
+            out: Vec::new(),
+            mid_message: false,
+            offered_bytes: 0,
+            dirty: false,
+        };
         match self.free.pop() {
             Some(index) => {
                 self.slab[index as usize] = Some(conn);

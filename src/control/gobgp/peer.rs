@@ -5,6 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::capability::capabilities;
 use super::path::{family, parse_family};
 use crate::control::message::{AdminState, MessageCounts, NewPeer, PeerFamily, PeerState, PeerStatus};
 use crate::control::proto::apipb;
@@ -103,6 +104,8 @@ pub(super) fn peer(peer: PeerStatus, now: SystemTime) -> apipb::Peer {
             admin_state: admin_state.into(),
             out_q: peer.out_queue,
             flops: peer.flaps,
+            remote_cap: capabilities(&peer.remote_capabilities),
+            local_cap: capabilities(&peer.local_capabilities),
             router_id: peer.router_id.map(|id| id.to_string()).unwrap_or_default(),
             ..Default::default()
         }),
