@@ -30,7 +30,7 @@ use crate::rib::{DecisionOptions, Rib};
 use crate::session::TimingWheel;
 use crate::types::*;
 
-pub use conn::{Accepted, Action, Dial, Refusal, SocketOptions};
+pub use conn::{Accepted, Action, Dial, Refusal, SocketOptions, Syn, ttl_min};
 pub use peer::{Origin, Peer};
 
 use conn::Conns;

@@ -39,7 +39,7 @@ use crate::control::message::{QueueStatistics, Request, RequestError, Statistics
 use crate::control::respond::respond;
 use crate::control::{self, Control};
 use crate::export::{ExportLimits, SLICES_MAX};
-use crate::speaker::{Action, Dial, Speaker};
+use crate::speaker::{Action, Dial, Refusal, Speaker};
 use crate::types::{ConnId, Family, Prefix, Time};
 use clock::Clock;
 use netlink::NetlinkSocket;
@@ -358,14 +358,20 @@ impl Reactor {
             Ok(local) => local,
             Err(error) => return debug!("{remote} left before it was accepted: {error}"),
         };
-        match self.speaker.accept(self.clock.now(), remote, local) {
-            Ok(accepted) => {
-                if let Err(error) = socket::adopt(&stream, remote.ip(), &accepted.options) {
-                    warn!("{remote}: cannot set socket options: {error}");
+        let now = self.clock.now();
+        // Dropping the stream closes it.
+        match self.speaker.accept(now, remote, local, sockopt::take_syn(&stream)) {
+            Ok(accepted) => match socket::adopt(&stream, remote.ip(), &accepted.options) {
+                Ok(()) => self.insert(accepted.conn, Conn::new(stream, false)),
+                Err(error) => {
+                    warn!("connection from {remote} closed: its socket cannot be set up: {error}");
+                    self.speaker.closed(now, accepted.conn, Some(error.kind()));
                 }
-                self.insert(accepted.conn, Conn::new(stream, false));
+            },
+            // Only the peer itself, or somebody on its way to us, gets this far.
+            Err(refusal @ (Refusal::TooFar { .. } | Refusal::Unsigned | Refusal::Unproven)) => {
+                warn!("connection from {remote} refused: {refusal}");
             }
-            // Dropping the stream closes it.
             Err(refusal) => debug!("connection from {remote} refused: {refusal}"),
         }
     }
