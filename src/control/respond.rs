@@ -158,7 +158,7 @@ pub fn status(speaker: &Speaker, now: Time, id: PeerId) -> Option<PeerStatus> {
             accepted,
             advertised: speaker.export.advertised_count(id, family).into(),
             end_of_rib_received: peer.end_of_rib.contains(family),
-            end_of_rib_sent: false,
+            end_of_rib_sent: speaker.export.has_end_of_rib(id, family),
         }
     });
     let (retained, _) = session.retained();
@@ -184,7 +184,7 @@ pub fn status(speaker: &Speaker, now: Time, id: PeerId) -> Option<PeerStatus> {
             session::State::Established => PeerState::Established,
         },
         admin: if session.is_running() { AdminState::Up } else { AdminState::Down },
-        since_ms: Some(now.since_ms(session.changed_at())),
+        since_ms: (session.established_count() > 0).then(|| now.since_ms(session.changed_at())),
         flaps: session.established_count().saturating_sub(u32::from(negotiated.is_some())),
         last_error: session.failures().and_then(|log| log.last()).map(|past| past.failure.to_string()),
         received: message_counts(session.received()),

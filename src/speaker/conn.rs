@@ -304,13 +304,14 @@ impl Speaker {
             conn.out.drain(..own_bytes);
         }
         let (peer_id, slot) = (conn.peer, conn.slot);
+        let mut updates = 0;
         if bytes > own_bytes {
-            self.export.sent(peer_id, bytes - own_bytes);
+            updates = self.export.sent(peer_id, bytes - own_bytes);
             conn.mid_message = !self.export.at_boundary(peer_id);
         }
         let Some(peer) = self.peers[peer_id.index()].as_deref_mut() else { return };
         if bytes > 0 {
-            peer.session.note_sent(slot, 0, now);
+            peer.session.note_sent(slot, updates.into(), now);
         }
         if !all {
             peer.session.note_blocked(slot, now);
