@@ -189,7 +189,7 @@ pub fn status(speaker: &Speaker, now: Time, id: PeerId) -> Option<PeerStatus> {
         last_error: session.failures().and_then(|log| log.last()).map(|past| past.failure.to_string()),
         received: message_counts(session.received()),
         sent: message_counts(session.sent()),
-        out_queue: u32::from(speaker.export.has_data(id)),
+        out_queue: speaker.export.queued_messages(id),
         families: families.collect(),
         local_capabilities: session.our_open().map(|open| open.capabilities).unwrap_or_default(),
         remote_capabilities: negotiated

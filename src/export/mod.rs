@@ -385,6 +385,22 @@ impl UpdateGroups {
         })
     }
 
+    /// How many messages wait to be sent to the peer, at most: some may be for other members of its groups.
+    pub fn queued_messages(&self, peer: PeerId) -> u32 {
+        let queued = |seat: Seat| {
+            let group = self.group(seat.group);
+            let member = group.member(seat.slot);
+            let shared = member.cursor.map_or(0, |cursor| group.ring.head() - cursor.seq);
+            shared as u32 + u32::from(!member.backlog.is_empty())
+        };
+        match self.has_data(peer) {
+            true => {
+                Family::ALL.into_iter().filter_map(|family| self.seats.get(peer, family)).map(queued).sum()
+            }
+            false => 0,
+        }
+    }
+
     /// The peer's seats in the order in which their bytes go out: first the family that is in the middle of
     /// a message, else they take turns.
     fn order(&self, peer: PeerId) -> impl Iterator<Item = Seat> + use<> {

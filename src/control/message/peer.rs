@@ -126,7 +126,7 @@ pub struct PeerStatus {
     pub received: MessageCounts,
     /// Messages sent.
     pub sent: MessageCounts,
-    /// Messages that wait to be sent.
+    /// Messages that wait to be sent, at most: some of them may be for others of its update group.
     pub out_queue: u32,
     /// The families.
     pub families: Vec<PeerFamily>,
