@@ -8,6 +8,8 @@
 //! returns the destinations that changed; these go to every update group and to the FIB. Nothing calls back.
 
 mod admin;
+#[cfg(test)]
+mod budgets;
 mod conn;
 mod input;
 mod kernel;

@@ -13,6 +13,8 @@ mod clock;
 pub mod netlink;
 mod socket;
 pub mod sockopt;
+#[cfg(test)]
+mod tests;
 mod timings;
 mod watch;
 
@@ -135,13 +137,14 @@ pub struct Reactor {
 
 /// Runs the daemon until a signal or a request ends it. The error is a sentence for a person.
 pub fn run(config: Config, config_path: PathBuf) -> Result<(), String> {
-    let mut reactor = Reactor::new(config, config_path)?;
+    let mut reactor = Reactor::new(config, config_path, &[SIGHUP, SIGTERM, SIGINT])?;
     reactor.turn_until_stopped().map_err(|error| format!("the event loop failed: {error}"))
 }
 
 impl Reactor {
-    /// Opens everything that the configuration asks for: listeners, netlink, the control thread.
-    fn new(config: Config, config_path: PathBuf) -> Result<Reactor, String> {
+    /// Opens everything that the configuration asks for: listeners, netlink, the control thread. Takes these
+    /// signals from then on.
+    fn new(config: Config, config_path: PathBuf, signals: &[i32]) -> Result<Reactor, String> {
         let setup = |what: &str| {
             let what = what.to_string();
             move |error: io::Error| format!("cannot set up {what}: {error}")
@@ -150,7 +153,7 @@ impl Reactor {
         raise_descriptor_limit();
         let poll = Poll::new().map_err(setup("epoll"))?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(setup("the wake-up descriptor"))?);
-        let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT]).map_err(setup("the signal handlers"))?;
+        let mut signals = Signals::new(signals).map_err(setup("the signal handlers"))?;
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .map_err(setup("the signal pipe"))?;
@@ -636,6 +639,7 @@ impl Reactor {
                 continue;
             }
             match self.reload() {
+                Ok(said) if said.is_empty() => info!("reload: nothing changed"),
                 Ok(said) => said.iter().for_each(|line| info!("reload: {line}")),
                 Err(errors) => error!("reload: the old configuration stays: {errors}"),
             }
