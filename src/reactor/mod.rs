@@ -11,6 +11,7 @@
 
 mod clock;
 pub mod netlink;
+mod notify;
 mod socket;
 pub mod sockopt;
 #[cfg(test)]
@@ -138,6 +139,7 @@ pub struct Reactor {
 /// Runs the daemon until a signal or a request ends it. The error is a sentence for a person.
 pub fn run(config: Config, config_path: PathBuf) -> Result<(), String> {
     let mut reactor = Reactor::new(config, config_path, &[SIGHUP, SIGTERM, SIGINT])?;
+    notify::notify(notify::READY);
     reactor.turn_until_stopped().map_err(|error| format!("the event loop failed: {error}"))
 }
 
@@ -675,6 +677,7 @@ impl Reactor {
 
     /// Ends every session with a word, and gives the connections a moment to take it.
     fn stop(&mut self) {
+        notify::notify(notify::STOPPING);
         let now = self.clock.now();
         for id in self.speaker.peer_ids() {
             self.speaker.stop(now, id);
