@@ -169,6 +169,8 @@ pub(super) fn capability(of: &pb::Capability) -> String {
         (5, _) => "extended next hop".into(),
         (6, _) => "extended messages".into(),
         (9, [role]) => format!("role {role}"),
+        // Without a family nothing is kept for the sender: it only keeps routes of others (RFC 4724 §3).
+        (64, [_, _]) => "graceful restart of others".into(),
         (64, [high, low, ..]) => {
             format!("graceful restart {} s", u16::from_be_bytes([high & 0x0f, *low]))
         }
@@ -292,7 +294,8 @@ mod tests {
         let text = |code, value: &[u8]| capability(&pb::Capability { code, value: value.to_vec() });
         assert_eq!(text(1, &[0, 2, 0, 1]), "multiprotocol ipv6-unicast");
         assert_eq!(text(65, &[0, 1, 0, 0]), "4-octet AS 65536");
-        assert_eq!(text(64, &[0x80, 120]), "graceful restart 120 s");
+        assert_eq!(text(64, &[0x80, 120, 0, 1, 1, 0]), "graceful restart 120 s");
+        assert_eq!(text(64, &[0x80, 120]), "graceful restart of others");
         assert_eq!(text(69, &[0, 1, 1, 3]), "ADD-PATH send and receive");
         assert_eq!(text(73, b"\x04tor1\x00"), "host name tor1");
         assert_eq!(text(75, b"\x07FRR 8.5"), "software FRR 8.5");

@@ -37,9 +37,7 @@ pub fn respond(speaker: &mut Speaker, now: Time, request: Request) {
             ids.into_iter().for_each(|id| speaker.disable(now, id, &reason));
         })),
         Request::AddPeer(peer, reply) => reply.send(add_peer(speaker, now, peer)),
-        Request::DeletePeer(address, reply) => reply.send(find(speaker, address).map(|id| {
-            speaker.remove_peer(now, id);
-        })),
+        Request::DeletePeer(address, reply) => reply.send(delete_peer(speaker, now, address)),
         Request::Reload(_) | Request::Statistics(_) | Request::Watch(..) => {
             debug_assert!(false, "the reactor answers these");
         }
@@ -416,6 +414,25 @@ fn add_peer(speaker: &mut Speaker, now: Time, new: NewPeer) -> Result<(), Reques
     Ok(())
 }
 
+/// Deletes a peer that was added here. One of the configuration would be back with the next start, and nobody
+/// would know why.
+fn delete_peer(speaker: &mut Speaker, now: Time, address: IpAddr) -> Result<(), RequestError> {
+    let id = find(speaker, address)?;
+    let refuse = |why: String| Err(RequestError::Refused(why));
+    match peer(speaker, id).map(|peer| &peer.origin) {
+        Some(Origin::Configured) => refuse(format!(
+            "{address} is in the configuration: take it out there and reload, or disable it for now"
+        )),
+        Some(Origin::Dynamic(range)) => {
+            refuse(format!("{address} is a dynamic peer of {range}: it would come back; disable it"))
+        }
+        _ => {
+            speaker.remove_peer(now, id);
+            Ok(())
+        }
+    }
+}
+
 /// The settings of a group, as far as a peer or a range of the configuration shows them.
 fn group(speaker: &Speaker, name: &str) -> Option<PeerSettings> {
     let peers = speaker.config.peers.iter().map(|peer| &peer.settings);
@@ -501,4 +518,93 @@ fn fib_row(row: fib::FibRow, links: &[fib::Link]) -> FibRow {
         KernelState::Failed { text, .. } => FibState::Failed(text),
     };
     FibRow { prefix: row.prefix, next_hops: next_hops.collect(), state }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::path::Path;
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+[speaker]
+asn = 65000
+router_id = "10.0.0.1"
+[[domain]]
+name = "default"
+resolve_next_hops = false
+[[peer]]
+address = "10.0.0.2"
+asn = 65002
+[[dynamic_peer]]
+range = "10.0.1.0/24"
+asn = "external"
+"#;
+
+    fn speaker() -> Speaker {
+        let config = crate::config::parse(CONFIG, "respond.toml", Path::new(".")).unwrap();
+        let mut speaker = Speaker::new(config, 1);
+        speaker.start(Time(0));
+        speaker
+    }
+
+    /// The answer to a request.
+    fn ask<T>(speaker: &mut Speaker, make: impl FnOnce(Reply<T>) -> Request) -> Result<T, RequestError> {
+        let (reply, mut answer) = Reply::new();
+        respond(speaker, Time(1), make(reply));
+        answer.try_recv().expect("the loop answers at once")
+    }
+
+    fn new_peer(address: IpAddr) -> NewPeer {
+        NewPeer {
+            address,
+            asn: Some(65003),
+            group: None,
+            description: None,
+            local_asn: None,
+            passive: None,
+            port: None,
+            source: None,
+            hold_time_s: None,
+            families: None,
+            route_reflector_client: None,
+            allow_own_asn: None,
+            multihop_ttl: None,
+            password: None,
+            admin_down: false,
+        }
+    }
+
+    #[test]
+    fn only_what_was_added_here_is_deleted_here() {
+        let mut speaker = speaker();
+        let [configured, dynamic, added] =
+            ["10.0.0.2", "10.0.1.7", "10.0.0.3"].map(|text| text.parse::<IpAddr>().unwrap());
+        let local = SocketAddr::from(([10, 0, 0, 1], 179));
+        speaker.accept(Time(1), SocketAddr::new(dynamic, 1), local, None).unwrap();
+        for (address, words) in
+            [(configured, "is in the configuration"), (dynamic, "dynamic peer of 10.0.1.0/24")]
+        {
+            match ask(&mut speaker, |reply| Request::DeletePeer(address, reply)) {
+                Err(RequestError::Refused(why)) => assert!(why.contains(words), "{why}"),
+                other => panic!("{address}: {other:?}"),
+            }
+        }
+        ask(&mut speaker, |reply| Request::AddPeer(new_peer(added), reply)).unwrap();
+        assert!(speaker.find_peer(added).is_some());
+        ask(&mut speaker, |reply| Request::DeletePeer(added, reply)).unwrap();
+        assert!(speaker.find_peer(added).is_none() && speaker.find_peer(configured).is_some());
+    }
+
+    #[test]
+    fn a_peer_that_never_was_up_has_been_down_for_no_time_and_offers_nothing_yet() {
+        let mut speaker = speaker();
+        let page = ask(&mut speaker, |reply| {
+            Request::ListPeers(PeersQuery { address: None, after: None, limit: 10 }, reply)
+        });
+        let [peer] = &page.unwrap().rows[..] else { panic!("there is one peer") };
+        assert_eq!((peer.since_ms, peer.flaps), (None, 0));
+        assert_eq!((&peer.local_capabilities[..], peer.local_socket), (&[][..], None));
+    }
 }
