@@ -8,6 +8,8 @@
 //! returns the destinations that changed; these go to every update group and to the FIB. Nothing calls back.
 
 mod admin;
+#[cfg(test)]
+mod budgets;
 mod conn;
 mod input;
 mod kernel;
@@ -30,7 +32,7 @@ use crate::rib::{DecisionOptions, Rib};
 use crate::session::TimingWheel;
 use crate::types::*;
 
-pub use conn::{Accepted, Action, Dial, Refusal, SocketOptions};
+pub use conn::{Accepted, Action, Dial, Refusal, SocketOptions, Syn, ttl_min};
 pub use peer::{Origin, Peer};
 
 use conn::Conns;

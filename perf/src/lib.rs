@@ -1,9 +1,8 @@
 //! What the benchmarks share: the real data that they run on.
 //!
-//! The data are not part of the repository. `KULAN_DATA` names the folder that holds them, gzip-compressed;
-//! `perf/README.md` says which files they are and where they come from.
+//! The data lie in `scale-tests/data`; the README there says what they are and where they come from.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 use std::str::FromStr;
 
@@ -12,13 +11,12 @@ use kulan::wire::attrs::canonical::canonicalize;
 use kulan::wire::frame::{MessageKind, next_frame};
 use kulan::wire::update::{DecodeContext, decode_update};
 
-/// Unpacks a file of the data folder.
+/// Unpacks a file of `scale-tests/data`.
 ///
 /// # Panics
-/// If the folder or the file is missing: a benchmark cannot go on without.
+/// If the file is missing: a benchmark cannot go on without.
 pub fn unpacked(name: &str) -> Vec<u8> {
-    let folder = std::env::var_os("KULAN_DATA").expect("KULAN_DATA names the folder with the data");
-    let path = PathBuf::from(folder).join(name);
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scale-tests/data")).join(name);
     let output = Command::new("gzip").arg("-dc").arg(&path).output().expect("gzip runs");
     assert!(output.status.success(), "gzip -dc {}", path.display());
     output.stdout

@@ -1,26 +1,21 @@
-//! Where the real BGP data lies.
+//! The real BGP data in `scale-tests/data`; its README says what each file is and where it comes from.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::PathBuf;
+use std::path::Path;
 
-/// The directory of the data files: `KULAN_DATA`, or `shared/data` beside the repository.
-pub fn directory() -> PathBuf {
-    match std::env::var_os("KULAN_DATA") {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")),
-    }
-}
+/// Where the files lie in the repository that this was built from.
+const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
 
 /// Reads the gzip-compressed data file of that name.
 ///
 /// # Panics
-/// Says where it looked, and how to point it elsewhere, when the file is missing or broken.
+/// Says which file, when it is missing or broken.
 pub fn read_gzip(name: &str) -> Vec<u8> {
-    let path = directory().join(name);
+    let path = Path::new(DIRECTORY).join(name);
     let file = File::open(&path).unwrap_or_else(|error| {
         panic!(
-            "the data file {} cannot be read: {error}; set KULAN_DATA to the directory that holds it",
+            "{} cannot be read: {error}; it is part of the repository, and this program wants to run where it was built",
             path.display()
         )
     });

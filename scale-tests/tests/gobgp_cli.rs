@@ -68,6 +68,49 @@ fn neighbor_in_detail() {
 }
 
 #[test]
+fn capabilities_of_a_neighbor() {
+    let fake = Fake::start();
+    let printed = gobgp(&fake, "neighbor 10.0.0.1");
+    let words: Vec<&str> = printed.split_whitespace().collect();
+    let printed = words.join(" ");
+    assert_has(
+        &printed,
+        &[
+            "multiprotocol: ipv4-unicast: advertised and received ipv6-unicast: received",
+            "route-refresh: advertised and received",
+            "extended-nexthop: received Remote: nlri: ipv4-unicast, nexthop: ipv6",
+            "UnknownCapability(6): advertised",
+            "graceful-restart: received Remote: restart time 120 sec, notification flag set \
+             ipv4-unicast, forward flag set",
+            "4-octet-as: received",
+            "add-path: received Remote: ipv4-unicast: receive/send",
+            "enhanced-route-refresh: received",
+            "long-lived-graceful-restart: received Remote: ipv4-unicast, restart time 3600 sec, forward flag set",
+            "fqdn: received Remote: name: tor1, domain: example.net",
+            "UnknownCapability(200): received",
+        ],
+    );
+    let state = &json(&fake, "neighbor 10.0.0.1")["state"];
+    assert_eq!(state["remote_cap"].as_array().map(Vec::len), Some(11), "{state}");
+}
+
+#[test]
+fn the_unix_socket_serves_as_well() {
+    let fake = Fake::start();
+    require_gobgp();
+    let target = format!("unix://{}", fake.socket.display());
+    for (arguments, word) in
+        [("global", "AS:        65000"), ("global rib", "*> 10.0.0.0/8"), ("neighbor", "Establ")]
+    {
+        let mut command = Command::new("gobgp");
+        command.args(["--target", &target]).args(arguments.split(' '));
+        let output = output(&mut command);
+        assert!(output.status.success(), "gobgp {arguments}: {}", text(&output.stderr));
+        assert_has(&text(&output.stdout), &[word]);
+    }
+}
+
+#[test]
 fn global() {
     let fake = Fake::start();
     let printed = gobgp(&fake, "global");

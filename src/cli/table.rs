@@ -46,11 +46,6 @@ impl Table {
         })
     }
 
-    /// Prints the header if there were no rows to print it above.
-    pub(super) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
-        if self.headed { Ok(()) } else { self.print(out, &[]) }
-    }
-
     fn line(&self, out: &mut impl Write, cells: &[&str]) -> io::Result<()> {
         let mut line = String::new();
         for (i, (cell, (_, align))) in cells.iter().zip(self.columns).enumerate() {
@@ -64,6 +59,39 @@ impl Table {
             }
         }
         writeln!(out, "{}", line.trim_end())
+    }
+}
+
+/// Whether a prefix is one of IPv6.
+pub(super) fn is_ipv6(prefix: &str) -> bool {
+    prefix.contains(':')
+}
+
+/// Tables of prefixes, one for each family: IPv6 wants wider columns than what was printed before it has.
+pub(super) struct ByFamily {
+    columns: &'static [(&'static str, Align)],
+    current: Option<(bool, Table)>,
+}
+
+impl ByFamily {
+    /// Tables with these columns and no rows yet.
+    pub(super) fn new(columns: &'static [(&'static str, Align)]) -> ByFamily {
+        ByFamily { columns, current: None }
+    }
+
+    /// Prints a batch of rows of one family.
+    pub(super) fn print(&mut self, out: &mut impl Write, ipv6: bool, rows: &[Vec<String>]) -> io::Result<()> {
+        if self.current.as_ref().is_some_and(|(of, _)| *of != ipv6) {
+            self.current = None;
+            writeln!(out)?;
+        }
+        let (_, table) = self.current.get_or_insert_with(|| (ipv6, Table::new(self.columns)));
+        table.print(out, rows)
+    }
+
+    /// Prints the header if there were no rows to print it above.
+    pub(super) fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
+        if self.current.is_some() { Ok(()) } else { self.print(out, false, &[]) }
     }
 }
 
@@ -88,9 +116,29 @@ Peer         AS  Words
     }
 
     #[test]
+    fn each_family_has_columns_of_its_own() {
+        let row = |cells: [&str; 2]| vec![cells.map(String::from).to_vec()];
+        let mut out = Vec::new();
+        let mut table = ByFamily::new(&[("Prefix", Align::Left), ("From", Align::Left)]);
+        table.print(&mut out, false, &row(["10.0.0.0/8", "a"])).unwrap();
+        table.print(&mut out, false, &row(["10.1.0.0/8", "b"])).unwrap();
+        table.print(&mut out, true, &row(["2001:db8:1::/48", "c"])).unwrap();
+        table.finish(&mut out).unwrap();
+        let expected = "\
+Prefix      From
+10.0.0.0/8  a
+10.1.0.0/8  b
+
+Prefix           From
+2001:db8:1::/48  c
+";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
     fn an_empty_table_still_has_its_header() {
         let mut out = Vec::new();
-        let mut table = Table::new(&[("A", Align::Left), ("B", Align::Right)]);
+        let mut table = ByFamily::new(&[("A", Align::Left), ("B", Align::Right)]);
         table.finish(&mut out).unwrap();
         table.finish(&mut out).unwrap();
         assert_eq!(out, b"A  B\n");

@@ -1,6 +1,48 @@
 //! Values as network operators write them.
 
+use std::io::{self, Write};
+
 use crate::control::proto::kulan as pb;
+
+/// Where a line is broken, on a screen and in a file alike.
+const LINE_CHARS_MAX: usize = 100;
+
+/// Writes `name: value` with the values one under another at `column`. One that is too long for the line goes on
+/// in the next at the same column; an empty one is left out.
+pub(super) fn field(
+    out: &mut impl Write,
+    indent: usize,
+    column: usize,
+    name: &str,
+    value: &str,
+) -> io::Result<()> {
+    if value.is_empty() {
+        return Ok(());
+    }
+    let mut line = format!("{:indent$}{:<width$}", "", format!("{name}:"), width = column - indent);
+    let mut chars = column;
+    // The elements of a list stay whole.
+    let separator = if value.contains(", ") { ", " } else { " " };
+    for part in value.split_inclusive(separator) {
+        let part_chars = part.trim_end().chars().count();
+        if chars > column && chars + part_chars > LINE_CHARS_MAX {
+            writeln!(out, "{}", line.trim_end())?;
+            line = " ".repeat(column);
+            chars = column;
+        }
+        line.push_str(part);
+        chars += part.chars().count();
+    }
+    writeln!(out, "{line}")
+}
+
+/// A next hop; that of our own routes is whoever announces them.
+pub(super) fn next_hop(address: &str) -> &str {
+    match address {
+        "0.0.0.0" | "::" => "self",
+        address => address,
+    }
+}
 
 /// A span of time as people say it: the two largest units, `2d3h`, `5m12s`, `8s`.
 pub(super) fn span(ms: u64) -> String {
@@ -127,14 +169,24 @@ pub(super) fn capability(of: &pb::Capability) -> String {
         (5, _) => "extended next hop".into(),
         (6, _) => "extended messages".into(),
         (9, [role]) => format!("role {role}"),
+        // Without a family nothing is kept for the sender: it only keeps routes of others (RFC 4724 §3).
+        (64, [_, _]) => "graceful restart of others".into(),
         (64, [high, low, ..]) => {
             format!("graceful restart {} s", u16::from_be_bytes([high & 0x0f, *low]))
         }
         (65, value) if value.len() == 4 => format!("4-octet AS {}", number(value)),
+        (69, value) if value.len() == 4 => {
+            let mode = ["", " receive", " send", " send and receive"][usize::from(value[3] & 3)];
+            format!("ADD-PATH{mode}")
+        }
         (69, _) => "ADD-PATH".into(),
         (70, _) => "enhanced route refresh".into(),
         (71, _) => "long-lived graceful restart".into(),
-        (73, _) => "FQDN".into(),
+        (73, [host_len, rest @ ..]) if rest.len() > usize::from(*host_len) => {
+            format!("host name {}", String::from_utf8_lossy(&rest[..usize::from(*host_len)]))
+        }
+        (73, _) => "host name".into(),
+        (75, [_, text @ ..]) => format!("software {}", String::from_utf8_lossy(text)),
         (code, _) => format!("code {code}"),
     }
 }
@@ -174,6 +226,23 @@ pub(super) fn family(family: pb::Family) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_values_are_broken_under_themselves() {
+        let written = |value: &str| {
+            let mut out = Vec::new();
+            field(&mut out, 2, 10, "Name", value).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written("short"), "  Name:   short\n");
+        assert_eq!(written(""), "");
+        let word = "0123456789012345678";
+        let words = written(&[word; 6].join(" "));
+        assert_eq!(words.lines().map(str::len).collect::<Vec<_>>(), [89, 49]);
+        assert!(words.lines().nth(1).unwrap().starts_with(&format!("          {word} ")), "{words}");
+        let list = written(&["two words"; 12].join(", "));
+        assert_eq!(list.lines().map(str::len).collect::<Vec<_>>(), [97, 52]);
+    }
 
     #[test]
     fn spans_have_two_units() {
@@ -225,7 +294,11 @@ mod tests {
         let text = |code, value: &[u8]| capability(&pb::Capability { code, value: value.to_vec() });
         assert_eq!(text(1, &[0, 2, 0, 1]), "multiprotocol ipv6-unicast");
         assert_eq!(text(65, &[0, 1, 0, 0]), "4-octet AS 65536");
-        assert_eq!(text(64, &[0x80, 120]), "graceful restart 120 s");
+        assert_eq!(text(64, &[0x80, 120, 0, 1, 1, 0]), "graceful restart 120 s");
+        assert_eq!(text(64, &[0x80, 120]), "graceful restart of others");
+        assert_eq!(text(69, &[0, 1, 1, 3]), "ADD-PATH send and receive");
+        assert_eq!(text(73, b"\x04tor1\x00"), "host name tor1");
+        assert_eq!(text(75, b"\x07FRR 8.5"), "software FRR 8.5");
         assert_eq!(text(200, &[]), "code 200");
     }
 }

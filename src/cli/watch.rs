@@ -48,8 +48,10 @@ fn line(event: &Event) -> String {
         }
         Event::Peer(peer) => {
             let error = match &peer.last_error[..] {
-                "" => String::new(),
-                error => format!(" ({error})"),
+                error if !error.is_empty() && peer.state() != pb::SessionState::Established => {
+                    format!(" ({error})")
+                }
+                _ => String::new(),
             };
             let asn = if peer.asn == 0 { String::new() } else { format!(" AS {}", peer.asn) };
             format!("peer {}{asn} {}{error}", peer.address, text::peer_state(peer))
@@ -61,7 +63,8 @@ fn line(event: &Event) -> String {
 
 fn path_words(path: &pb::Path) -> String {
     let attributes = path.attributes.clone().unwrap_or_default();
-    let mut words = format!("via {} path {}", attributes.next_hop, show::path_and_origin(&attributes));
+    let next_hop = text::next_hop(&attributes.next_hop);
+    let mut words = format!("via {next_hop} path {}", show::path_and_origin(&attributes));
     if let Some(local_pref) = attributes.local_pref {
         words.push_str(&format!(" localpref {local_pref}"));
     }

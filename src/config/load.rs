@@ -34,7 +34,12 @@ const STALE_TIME_S_DEFAULT: u32 = 360;
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| {
-        let message = format!("cannot be read: {error}");
+        let remedy = match error.kind() {
+            std::io::ErrorKind::NotFound => "; write it, or name another with --config",
+            std::io::ErrorKind::PermissionDenied => "; run as a user who may read it",
+            _ => "",
+        };
+        let message = format!("cannot be read: {error}{remedy}");
         ConfigErrors(vec![ConfigError { file: file.clone(), line: None, key: None, value: None, message }])
     })?;
     parse(&text, &file, path.parent().unwrap_or(Path::new(".")))

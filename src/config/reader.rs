@@ -45,7 +45,13 @@ impl<'t> Report<'t> {
 
     /// A fault of the text as such.
     pub(super) fn syntax(&mut self, error: &toml::de::Error) {
-        self.note(error.span(), None, None, format!("not TOML: {}", error.message()));
+        // Some of the parser's messages name neither the key nor the value that they are about.
+        let text = error.span().and_then(|span| self.text.get(span)).unwrap_or_default();
+        let about = match text.trim() {
+            text if text.is_empty() || text.contains('\n') || text.len() > 40 => String::new(),
+            text => format!(" at {text:?}"),
+        };
+        self.note(error.span(), None, None, format!("not TOML: {}{about}", error.message()));
     }
 
     /// A fault of a value that stands in the file.
@@ -314,6 +320,12 @@ pub(super) fn parsed<T: std::str::FromStr>(value: &DeValue<'_>, what: &str) -> R
 /// The candidate that is nearest to a misspelt word, if any is near.
 pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let limit = 1 + word.len() / 3;
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    // Who left the unit or the end of a name away is far from it by letters.
+    let mut longer = candidates.iter().filter(|candidate| word.len() > 3 && candidate.starts_with(word));
+    if let (Some(only), None) = (longer.next(), longer.next()) {
+        return Some(only);
+    }
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))

@@ -144,6 +144,8 @@ fn a_fault_is_told_with_place_value_and_remedy() {
         ("[peer]\n".into(), "kulan.toml:4: peer = [peer]: must be a list of tables; write [[peer]]"),
         ("[spaeker]\n".into(), "kulan.toml:4: spaeker: unknown key; did you mean speaker?"),
         (format!("{peer}hold_time = 90\n"), "kulan.toml:7: peer.hold_time: unknown key; did you mean hold_time_s?"),
+        (format!("{peer}multihop = 2\n"), "kulan.toml:7: peer.multihop: unknown key; did you mean multihop_ttl?"),
+        (format!("{peer}asn = 65002\n"), "kulan.toml:7: not TOML: duplicate key at \"asn\""),
         (
             "[api]\nxyzzy = 1\n".into(),
             "kulan.toml:5: api.xyzzy: unknown key; known are grpc, http",
@@ -307,7 +309,7 @@ fn a_fault_is_told_with_place_value_and_remedy() {
         ),
         (
             "[[policy]]\nname = \"p\"\n[[policy.rule]]\nmatch = { prefix_set = \"no\" }\nthen = \"accept\"\n".into(),
-            "kulan.toml:7: policy.rule.match.prefix_set = \"no\": no [[prefix_set]] has the name \"no\"",
+            "kulan.toml:7: policy.rule.match.prefix_set = \"no\": no [[prefix_set]] has the name \"no\"; write one",
         ),
         (
             "[[policy]]\nname = \"p\"\n[[policy.rule]]\nset = { add_communities = [\"1:*\"] }\nthen = \"next\"\n".into(),
@@ -382,7 +384,7 @@ fn a_key_file_is_read_beside_the_configuration_without_its_newline() {
     assert!(!format!("{config:?}").contains("secret\""), "a key must not show");
     std::fs::remove_dir_all(&dir).unwrap();
     let error = load(&dir.join("kulan.toml")).unwrap_err().to_string();
-    assert!(error.ends_with("kulan.toml: cannot be read: No such file or directory (os error 2)"), "{error}");
+    assert!(error.ends_with("kulan.toml: cannot be read: No such file or directory (os error 2); write it, or name another with --config"), "{error}");
 }
 
 #[test]

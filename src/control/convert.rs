@@ -7,6 +7,7 @@ use super::message::{
 };
 use super::proto::kulan as pb;
 use crate::types::Family;
+use crate::wire::Capability;
 
 pub(super) fn family(family: Family) -> pb::Family {
     match family {
@@ -79,8 +80,14 @@ fn peer_family(of: PeerFamily) -> pb::PeerFamily {
     }
 }
 
-fn capabilities(all: Vec<(u8, Vec<u8>)>) -> Vec<pb::Capability> {
-    all.into_iter().map(|(code, value)| pb::Capability { code: code.into(), value }).collect()
+fn capabilities(all: &[Capability]) -> Vec<pb::Capability> {
+    let encoded = |capability: &Capability| {
+        let mut encoded = Vec::new();
+        capability.encode(&mut encoded);
+        // Behind code and length.
+        pb::Capability { code: capability.code().into(), value: encoded.split_off(2) }
+    };
+    all.iter().map(encoded).collect()
 }
 
 pub(super) fn peer(peer: PeerStatus) -> pb::Peer {
@@ -118,8 +125,8 @@ pub(super) fn peer(peer: PeerStatus) -> pb::Peer {
         sent: Some(messages(peer.sent)),
         out_queue: peer.out_queue,
         families: peer.families.into_iter().map(peer_family).collect(),
-        local_capabilities: capabilities(peer.local_capabilities),
-        remote_capabilities: capabilities(peer.remote_capabilities),
+        local_capabilities: capabilities(&peer.local_capabilities),
+        remote_capabilities: capabilities(&peer.remote_capabilities),
         hold_time_s: peer.hold_time_s.into(),
         negotiated_hold_time_s: peer.negotiated_hold_time_s.into(),
         local_socket: text(peer.local_socket),

@@ -9,6 +9,7 @@
 
 mod answers;
 mod attributes;
+mod authority;
 mod convert;
 mod gobgp;
 mod http;
@@ -24,6 +25,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::{Semaphore, oneshot};
+use tokio_stream::StreamExt;
 
 use crate::config::ApiConfig;
 use message::{
@@ -128,6 +130,7 @@ async fn serve(listeners: listen::Listeners, speaker: Speaker) -> Result<(), Box
     for listener in listeners.unix {
         let incoming =
             tokio_stream::wrappers::UnixListenerStream::new(tokio::net::UnixListener::from_std(listener)?);
+        let incoming = incoming.map(|stream| stream.map(authority::AnyAuthority::new));
         let server = grpc().serve_with_incoming(incoming);
         servers.spawn(async move { server.await.map_err(|error| error.to_string()) });
     }

@@ -11,7 +11,6 @@ use crate::rib::{NextHopState, Path};
 use crate::session;
 use crate::speaker::{Origin, Peer, Speaker};
 use crate::types::*;
-use crate::wire::Capability;
 
 /// Destinations that one page looks at, whether or not they make rows: about a millisecond.
 const LOOK_MAX: usize = 10_000;
@@ -38,9 +37,7 @@ pub fn respond(speaker: &mut Speaker, now: Time, request: Request) {
             ids.into_iter().for_each(|id| speaker.disable(now, id, &reason));
         })),
         Request::AddPeer(peer, reply) => reply.send(add_peer(speaker, now, peer)),
-        Request::DeletePeer(address, reply) => reply.send(find(speaker, address).map(|id| {
-            speaker.remove_peer(now, id);
-        })),
+        Request::DeletePeer(address, reply) => reply.send(delete_peer(speaker, now, address)),
         Request::Reload(_) | Request::Statistics(_) | Request::Watch(..) => {
             debug_assert!(false, "the reactor answers these");
         }
@@ -159,10 +156,11 @@ pub fn status(speaker: &Speaker, now: Time, id: PeerId) -> Option<PeerStatus> {
             accepted,
             advertised: speaker.export.advertised_count(id, family).into(),
             end_of_rib_received: peer.end_of_rib.contains(family),
-            end_of_rib_sent: false,
+            end_of_rib_sent: speaker.export.has_end_of_rib(id, family),
         }
     });
     let (retained, _) = session.retained();
+    let sockets = speaker.sockets(id);
     Some(PeerStatus {
         address: peer.address,
         asn,
@@ -184,20 +182,23 @@ pub fn status(speaker: &Speaker, now: Time, id: PeerId) -> Option<PeerStatus> {
             session::State::Established => PeerState::Established,
         },
         admin: if session.is_running() { AdminState::Up } else { AdminState::Down },
-        since_ms: Some(now.since_ms(session.changed_at())),
+        since_ms: (session.established_count() > 0).then(|| now.since_ms(session.changed_at())),
         flaps: session.established_count().saturating_sub(u32::from(negotiated.is_some())),
         last_error: session.failures().and_then(|log| log.last()).map(|past| past.failure.to_string()),
         received: message_counts(session.received()),
         sent: message_counts(session.sent()),
-        out_queue: u32::from(speaker.export.has_data(id)),
+        out_queue: speaker.export.queued_messages(id),
         families: families.collect(),
-        local_capabilities: Vec::new(),
-        remote_capabilities: negotiated.map(capabilities).unwrap_or_default(),
+        local_capabilities: session.our_open().map(|open| open.capabilities).unwrap_or_default(),
+        remote_capabilities: negotiated
+            .and_then(|negotiated| negotiated.peer_open())
+            .map(|open| open.capabilities)
+            .unwrap_or_default(),
         hold_time_s: settings.hold_time_s,
         negotiated_hold_time_s: negotiated.map_or(0, |negotiated| negotiated.hold_time_s),
         connect_retry_s: settings.connect_retry_s,
-        local_socket: speaker.local_socket(id),
-        remote_socket: None,
+        local_socket: sockets.map(|(local, _)| local),
+        remote_socket: sockets.map(|(_, remote)| remote),
         multihop_ttl: settings.multihop_ttl,
         ttl_security_hops: settings.ttl_security_hops,
         graceful_restart_s: settings
@@ -413,6 +414,25 @@ fn add_peer(speaker: &mut Speaker, now: Time, new: NewPeer) -> Result<(), Reques
     Ok(())
 }
 
+/// Deletes a peer that was added here. One of the configuration would be back with the next start, and nobody
+/// would know why.
+fn delete_peer(speaker: &mut Speaker, now: Time, address: IpAddr) -> Result<(), RequestError> {
+    let id = find(speaker, address)?;
+    let refuse = |why: String| Err(RequestError::Refused(why));
+    match peer(speaker, id).map(|peer| &peer.origin) {
+        Some(Origin::Configured) => refuse(format!(
+            "{address} is in the configuration: take it out there and reload, or disable it for now"
+        )),
+        Some(Origin::Dynamic(range)) => {
+            refuse(format!("{address} is a dynamic peer of {range}: it would come back; disable it"))
+        }
+        _ => {
+            speaker.remove_peer(now, id);
+            Ok(())
+        }
+    }
+}
+
 /// The settings of a group, as far as a peer or a range of the configuration shows them.
 fn group(speaker: &Speaker, name: &str) -> Option<PeerSettings> {
     let peers = speaker.config.peers.iter().map(|peer| &peer.settings);
@@ -452,18 +472,6 @@ fn configured_asn(speaker: &Speaker, peer: &Peer) -> u32 {
         AsnMatch::Internal => speaker.config.speaker.asn,
         AsnMatch::External | AsnMatch::Any => 0,
     }
-}
-
-/// The capabilities that the peer sent, as `code, value` (RFC 5492 §4).
-fn capabilities(negotiated: &session::Negotiated) -> Vec<(u8, Vec<u8>)> {
-    let value = |capability: &Capability| {
-        let mut encoded = Vec::new();
-        capability.encode(&mut encoded);
-        // Behind code and length.
-        encoded.split_off(2)
-    };
-    let open = negotiated.peer_open();
-    open.iter().flat_map(|open| &open.capabilities).map(|item| (item.code(), value(item))).collect()
 }
 
 fn list_fib(speaker: &Speaker, query: &FibQuery) -> Result<Page<FibRow, Prefix>, RequestError> {
@@ -510,4 +518,93 @@ fn fib_row(row: fib::FibRow, links: &[fib::Link]) -> FibRow {
         KernelState::Failed { text, .. } => FibState::Failed(text),
     };
     FibRow { prefix: row.prefix, next_hops: next_hops.collect(), state }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::path::Path;
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+[speaker]
+asn = 65000
+router_id = "10.0.0.1"
+[[domain]]
+name = "default"
+resolve_next_hops = false
+[[peer]]
+address = "10.0.0.2"
+asn = 65002
+[[dynamic_peer]]
+range = "10.0.1.0/24"
+asn = "external"
+"#;
+
+    fn speaker() -> Speaker {
+        let config = crate::config::parse(CONFIG, "respond.toml", Path::new(".")).unwrap();
+        let mut speaker = Speaker::new(config, 1);
+        speaker.start(Time(0));
+        speaker
+    }
+
+    /// The answer to a request.
+    fn ask<T>(speaker: &mut Speaker, make: impl FnOnce(Reply<T>) -> Request) -> Result<T, RequestError> {
+        let (reply, mut answer) = Reply::new();
+        respond(speaker, Time(1), make(reply));
+        answer.try_recv().expect("the loop answers at once")
+    }
+
+    fn new_peer(address: IpAddr) -> NewPeer {
+        NewPeer {
+            address,
+            asn: Some(65003),
+            group: None,
+            description: None,
+            local_asn: None,
+            passive: None,
+            port: None,
+            source: None,
+            hold_time_s: None,
+            families: None,
+            route_reflector_client: None,
+            allow_own_asn: None,
+            multihop_ttl: None,
+            password: None,
+            admin_down: false,
+        }
+    }
+
+    #[test]
+    fn only_what_was_added_here_is_deleted_here() {
+        let mut speaker = speaker();
+        let [configured, dynamic, added] =
+            ["10.0.0.2", "10.0.1.7", "10.0.0.3"].map(|text| text.parse::<IpAddr>().unwrap());
+        let local = SocketAddr::from(([10, 0, 0, 1], 179));
+        speaker.accept(Time(1), SocketAddr::new(dynamic, 1), local, None).unwrap();
+        for (address, words) in
+            [(configured, "is in the configuration"), (dynamic, "dynamic peer of 10.0.1.0/24")]
+        {
+            match ask(&mut speaker, |reply| Request::DeletePeer(address, reply)) {
+                Err(RequestError::Refused(why)) => assert!(why.contains(words), "{why}"),
+                other => panic!("{address}: {other:?}"),
+            }
+        }
+        ask(&mut speaker, |reply| Request::AddPeer(new_peer(added), reply)).unwrap();
+        assert!(speaker.find_peer(added).is_some());
+        ask(&mut speaker, |reply| Request::DeletePeer(added, reply)).unwrap();
+        assert!(speaker.find_peer(added).is_none() && speaker.find_peer(configured).is_some());
+    }
+
+    #[test]
+    fn a_peer_that_never_was_up_has_been_down_for_no_time_and_offers_nothing_yet() {
+        let mut speaker = speaker();
+        let page = ask(&mut speaker, |reply| {
+            Request::ListPeers(PeersQuery { address: None, after: None, limit: 10 }, reply)
+        });
+        let [peer] = &page.unwrap().rows[..] else { panic!("there is one peer") };
+        assert_eq!((peer.since_ms, peer.flaps), (None, 0));
+        assert_eq!((&peer.local_capabilities[..], peer.local_socket), (&[][..], None));
+    }
 }

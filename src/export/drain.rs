@@ -494,6 +494,7 @@ impl Group {
             let walk = self.walk_mut(class);
             walk.free_at = Some(head);
             walk.members = 0;
+            let told_end = walk.kind.ends_with_end_of_rib() && !held;
             for (slot, member) in self.members.iter_mut().enumerate() {
                 let Some(member) = member else { continue };
                 if matches!(member.phase, Phase::Walking(own) if own == class) {
@@ -505,7 +506,10 @@ impl Group {
                     }
                 } else if member.walk == Some(class) {
                     member.walk = None;
+                } else {
+                    continue;
                 }
+                member.has_end_of_rib |= told_end;
             }
         }
     }
@@ -570,6 +574,7 @@ impl Group {
                     self.owed.push(slot);
                 } else if catch_up.owes_end_of_rib {
                     encode_end_of_rib(self.key.family, out);
+                    member.has_end_of_rib = true;
                 }
                 member.phase = Phase::Main;
                 member.cursor = Some(self.ring.cursor(MAIN));

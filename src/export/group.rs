@@ -257,8 +257,8 @@ impl Group {
         let Group { members, ring, .. } = self;
         let member = members[usize::from(slot)].as_mut().expect("the peer table names taken slots only");
         if let Some(cursor) = &member.cursor {
-            let (end, bytes) = ring.plan(cursor, slot);
-            member.planned = Some(((cursor.seq, cursor.partial), end, bytes));
+            let (end, bytes, updates) = ring.plan(cursor, slot);
+            member.planned = Some(((cursor.seq, cursor.partial), end, bytes, updates));
         }
     }
 
@@ -278,8 +278,8 @@ impl Group {
         let Group { members, ring, told, walks, .. } = self;
         let member = members[usize::from(slot)].as_mut().expect("the peer table names taken slots only");
         let Some(mut cursor) = member.cursor.take() else { return };
-        let rest = ring.rest_of_message(&mut cursor);
-        member.backlog.begin_with_rest(rest);
+        let (rest, update) = ring.rest_of_message(&mut cursor);
+        member.backlog.begin_with_rest(rest, update);
         let mut catch_up = Box::new(CatchUp { parked, ..CatchUp::default() });
         // What a walk has not come to.
         let class = match member.phase {
@@ -306,6 +306,7 @@ impl Group {
             let Some(walk) = walk.as_ref().filter(|_| cursor.reads & 1 << class != 0) else { continue };
             if walk.kind.ends_with_end_of_rib() {
                 catch_up.owes_end_of_rib = true;
+                member.has_end_of_rib = false;
             } else if walk.kind == WalkKind::EnhancedRefresh {
                 if cursor.seq > walk.opened {
                     catch_up.owes_end_of_refresh = true;

@@ -1,7 +1,7 @@
 //! A member of a group: what it has heard, and what it has taken.
 
 use super::bitmap::Bitmap;
-use super::ring::{Cursor, Ring};
+use super::ring::{Cursor, Ring, is_update};
 use crate::types::PeerId;
 
 /// Where a member stands.
@@ -54,12 +54,14 @@ pub(super) struct Member {
     pub walk: Option<u8>,
     /// Its End-of-RIB is due, but was held back.
     pub owed_end_of_rib: bool,
+    /// Its End-of-RIB is among what it has taken or will.
+    pub has_end_of_rib: bool,
     /// A refresh that it has asked for and that has not begun; whether an enhanced one.
     pub wants_refresh: Option<bool>,
     /// Where it reads the ring; none while [`Phase::Waiting`] or [`Phase::CatchingUp`].
     pub cursor: Option<Cursor>,
-    /// What the last plan for it was made from, led to, and how many bytes it was.
-    pub planned: Option<((u64, u16), Cursor, usize)>,
+    /// What the last plan for it was made from, led to, and how many bytes and UPDATEs it was.
+    pub planned: Option<((u64, u16), Cursor, usize, u32)>,
     /// Messages of its own, sent before what its cursor points at.
     pub backlog: Backlog,
     /// How many told destinations have this member as their source.
@@ -77,6 +79,7 @@ impl Member {
             phase: Phase::Waiting,
             walk: None,
             owed_end_of_rib: false,
+            has_end_of_rib: false,
             wants_refresh: None,
             cursor: None,
             planned: None,
@@ -119,15 +122,18 @@ pub(super) struct Backlog {
     sent: usize,
     /// The first boundary between messages that is not before `sent`.
     boundary: usize,
+    /// Whether the message that ends there is an UPDATE.
+    update: bool,
 }
 
 impl Backlog {
-    /// Begins with the rest of a message.
-    pub fn begin_with_rest(&mut self, rest: &[u8]) {
+    /// Begins with the rest of a message, an UPDATE or not.
+    pub fn begin_with_rest(&mut self, rest: &[u8], update: bool) {
         debug_assert!(rest.is_empty() || self.is_empty(), "a message was sent in part behind a backlog");
         if !rest.is_empty() {
             self.bytes.extend_from_slice(rest);
             self.boundary = self.bytes.len();
+            self.update = update;
         }
     }
 
@@ -151,18 +157,23 @@ impl Backlog {
         self.bytes.capacity()
     }
 
-    /// Up to `bytes` have been sent; returns how many of them were not the backlog's.
-    pub fn sent(&mut self, bytes: usize) -> usize {
+    /// Up to `bytes` have been sent; returns how many of them were not the backlog's, and how many UPDATEs
+    /// ended in the others.
+    pub fn sent(&mut self, bytes: usize) -> (usize, u32) {
         let own = bytes.min(self.bytes.len() - self.sent);
+        let was_within = self.boundary > self.sent;
         self.sent += own;
+        let mut updates = u32::from(was_within && self.boundary <= self.sent && self.update);
         while self.boundary < self.sent {
-            let at = self.boundary;
-            self.boundary += usize::from(u16::from_be_bytes([self.bytes[at + 16], self.bytes[at + 17]]));
+            let message = &self.bytes[self.boundary..];
+            self.boundary += usize::from(u16::from_be_bytes([message[16], message[17]]));
+            self.update = is_update(message);
+            updates += u32::from(self.boundary <= self.sent && self.update);
         }
         if self.sent == self.bytes.len() {
             *self = Backlog::default();
         }
-        bytes - own
+        (bytes - own, updates)
     }
 
     fn at_boundary(&self) -> bool {

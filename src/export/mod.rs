@@ -385,6 +385,22 @@ impl UpdateGroups {
         })
     }
 
+    /// How many messages wait to be sent to the peer, at most: some may be for other members of its groups.
+    pub fn queued_messages(&self, peer: PeerId) -> u32 {
+        let queued = |seat: Seat| {
+            let group = self.group(seat.group);
+            let member = group.member(seat.slot);
+            let shared = member.cursor.map_or(0, |cursor| group.ring.head() - cursor.seq);
+            shared as u32 + u32::from(!member.backlog.is_empty())
+        };
+        match self.has_data(peer) {
+            true => {
+                Family::ALL.into_iter().filter_map(|family| self.seats.get(peer, family)).map(queued).sum()
+            }
+            false => 0,
+        }
+    }
+
     /// The peer's seats in the order in which their bytes go out: first the family that is in the middle of
     /// a message, else they take turns.
     fn order(&self, peer: PeerId) -> impl Iterator<Item = Seat> + use<> {
@@ -424,26 +440,33 @@ impl UpdateGroups {
         }
     }
 
-    /// The socket took `bytes` of what the last [`UpdateGroups::fill`] gave.
-    pub fn sent(&mut self, peer: PeerId, mut bytes: usize) {
+    /// The socket took `bytes` of what the last [`UpdateGroups::fill`] gave. Returns how many UPDATEs ended in
+    /// them.
+    pub fn sent(&mut self, peer: PeerId, mut bytes: usize) -> u32 {
+        let mut updates = 0;
         for seat in self.order(peer) {
             let group = self.group_mut(seat.group);
             let (stalled, catching_up) = (group.stalled, !group.catching_up.is_empty());
             let Group { members, ring, .. } = group;
             let Some(member) = &mut members[usize::from(seat.slot)] else { continue };
             let before = bytes;
-            bytes = member.backlog.sent(bytes);
+            let ended;
+            (bytes, ended) = member.backlog.sent(bytes);
+            updates += ended;
             let mut idle = member.backlog.is_empty();
             if idle && let Some(cursor) = &mut member.cursor {
                 bytes = match member.planned.take() {
                     // The plan went out as a whole: no need to read it again.
-                    Some((from, end, all)) if bytes >= all && from == (cursor.seq, cursor.partial) => {
+                    Some((from, end, all, ended)) if bytes >= all && from == (cursor.seq, cursor.partial) => {
                         *cursor = end;
+                        updates += ended;
                         bytes - all
                     }
                     _ => bytes,
                 };
-                bytes = ring.sent(cursor, seat.slot, bytes);
+                let ended;
+                (bytes, ended) = ring.sent(cursor, seat.slot, bytes);
+                updates += ended;
                 idle = cursor.seq == ring.head();
             }
             member.taken += (before - bytes) as u64;
@@ -453,6 +476,7 @@ impl UpdateGroups {
         debug_assert_eq!(bytes, 0, "{peer:?} was sent more than it was given");
         let seats = self.seats.entry(peer);
         seats.turn = if seats.seats[1].is_some() { 1 - seats.turn } else { 0 };
+        updates
     }
 
     /// Whether the peer has been sent whole messages only, so that another message may go in between.
@@ -461,6 +485,12 @@ impl UpdateGroups {
             .into_iter()
             .filter_map(|family| self.seats.get(peer, family))
             .all(|seat| self.group(seat.group).member(seat.slot).at_boundary())
+    }
+
+    /// Whether End-of-RIB is among what the peer was given to send.
+    pub fn has_end_of_rib(&self, peer: PeerId, family: Family) -> bool {
+        let seat = self.seats.get(peer, family);
+        seat.is_some_and(|seat| self.group(seat.group).member(seat.slot).has_end_of_rib)
     }
 
     /// Whether some group still refers to a destination, for [`Rib::collect`].

@@ -49,6 +49,8 @@ struct Receiver {
     id: PeerId,
     context: DecodeContext,
     bytes: Vec<u8>,
+    /// UPDATEs that it has got whole.
+    updates: u32,
     /// Prefixes that it has been told and not withdrawn.
     had: BTreeSet<Prefix>,
     /// What it knows; emptied when it asks for a refresh without marks, as if it had lost its memory.
@@ -72,6 +74,7 @@ impl Receiver {
             id,
             context,
             bytes: Vec::new(),
+            updates: 0,
             had: BTreeSet::new(),
             table: BTreeMap::new(),
             stale: [None, None],
@@ -87,7 +90,10 @@ impl Receiver {
         while let Some(frame) = next_frame(rest, 4096).expect("a good header") {
             let len = frame::announced_len(rest).expect("there is a header");
             match frame.kind {
-                MessageKind::Update => self.update(frame.body),
+                MessageKind::Update => {
+                    self.updates += 1;
+                    self.update(frame.body);
+                }
                 MessageKind::RouteRefresh => self.mark(frame.body),
                 MessageKind::Keepalive => {}
                 other => panic!("{other:?} from an update group"),
@@ -432,8 +438,9 @@ impl World {
         if partly {
             bytes.truncate(self.random.below(bytes.len() as u32 + 1) as usize);
         }
+        let before = receiver.updates;
         receiver.receive(&bytes);
-        self.groups.sent(peer, bytes.len());
+        assert_eq!(self.groups.sent(peer, bytes.len()), receiver.updates - before);
         !bytes.is_empty()
     }
 

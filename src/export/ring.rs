@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::SLICES_MAX;
 use super::told::NO_SLOT;
+use crate::wire::MessageKind;
 
 /// Bytes in a chunk: the longest message there is fits (RFC 8654).
 pub(super) const CHUNK_BYTES: usize = 65_536;
@@ -22,6 +23,11 @@ const DEST_BYTES: u64 = 6;
 
 /// Members that have heard everything so far.
 pub(super) const MAIN: u8 = 1;
+
+/// Whether a message is an UPDATE, by its header (RFC 4271 §4.1).
+pub(super) fn is_update(message: &[u8]) -> bool {
+    message[18] == MessageKind::Update as u8
+}
 
 /// Who an entry is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +53,8 @@ const ONLY: u8 = 1;
 const NEW_CHUNK: u8 = 2;
 /// The entry ends the walk of its classes: who passes it has heard everything so far.
 const WALK_END: u8 = 4;
+/// The entry is an UPDATE.
+const IS_UPDATE: u8 = 8;
 
 #[derive(Clone, Copy)]
 struct Entry {
@@ -62,6 +70,11 @@ const _: () = assert!(size_of::<Entry>() == 8);
 impl Entry {
     fn cost(self) -> u64 {
         u64::from(self.len) + ENTRY_BYTES + u64::from(self.dests) * DEST_BYTES
+    }
+
+    /// How many UPDATEs it is: one or none.
+    fn updates(self) -> u32 {
+        u32::from(self.flags & IS_UPDATE != 0)
     }
 
     fn is_for(self, slot: u16, reads: u8) -> bool {
@@ -99,6 +112,8 @@ struct Plan {
     named: SmallVec<[u16; NAMED_MAX]>,
     slices: Vec<(u64, u32, u32)>,
     bytes: usize,
+    /// How many of the messages that end in it are UPDATEs.
+    updates: u32,
     end: Option<Cursor>,
 }
 
@@ -214,6 +229,9 @@ impl Ring {
         if len > 0 && self.sealed == 0 {
             flags |= NEW_CHUNK;
         }
+        if self.chunks.back().is_some_and(|chunk| len > 0 && is_update(&chunk[self.sealed..])) {
+            flags |= IS_UPDATE;
+        }
         self.sealed = end;
         let entry = Entry { len: len as u16, dests, slot: audience.slot, classes: audience.classes, flags };
         self.cost_head += entry.cost();
@@ -255,10 +273,10 @@ impl Ring {
     }
 
     /// Works out what the member in `slot` is to be sent from its cursor on; [`Ring::planned`] gives the
-    /// bytes. Returns the cursor behind them, and how many there are.
+    /// bytes. Returns the cursor behind them, how many there are, and how many UPDATEs end in them.
     ///
     /// Members that stand at the same place mostly are to be sent the same, so the last plan is kept.
-    pub fn plan(&mut self, cursor: &Cursor, slot: u16) -> (Cursor, usize) {
+    pub fn plan(&mut self, cursor: &Cursor, slot: u16) -> (Cursor, usize, u32) {
         let from = (cursor.seq, cursor.partial, cursor.reads, self.head());
         let plan = &self.plan;
         let same =
@@ -267,7 +285,7 @@ impl Ring {
             self.make_plan(cursor, slot);
             self.plan.from = from;
         }
-        (self.plan.end.unwrap_or(*cursor), self.plan.bytes)
+        (self.plan.end.unwrap_or(*cursor), self.plan.bytes, self.plan.updates)
     }
 
     fn make_plan(&mut self, cursor: &Cursor, slot: u16) {
@@ -276,6 +294,7 @@ impl Ring {
         plan.named.clear();
         let (mut named_any, mut too_many) = (false, false);
         let mut bytes = 0;
+        let mut updates = 0;
         let mut cursor = *cursor;
         for &entry in self.entries.range((cursor.seq - self.first) as usize..) {
             if entry.len > 0 && entry.classes & cursor.reads != 0 {
@@ -296,12 +315,14 @@ impl Ring {
                         _ => plan.slices.push((chunk, start, end)),
                     }
                     bytes += (end - start) as usize;
+                    updates += entry.updates();
                 }
             }
             Ring::pass(&mut cursor, entry);
         }
         plan.end = Some(cursor);
         plan.bytes = bytes;
+        plan.updates = updates;
         plan.slot = slot;
         plan.shared = !named_any && !too_many;
         self.plan = plan;
@@ -316,28 +337,31 @@ impl Ring {
         &self.chunks[(chunk - self.first_chunk) as usize][from as usize..to as usize]
     }
 
-    /// The member in `slot` has taken up to `bytes`; returns how many of them were not the ring's.
-    pub fn sent(&self, cursor: &mut Cursor, slot: u16, mut bytes: usize) -> usize {
+    /// The member in `slot` has taken up to `bytes`; returns how many of them were not the ring's, and how many
+    /// UPDATEs ended in the others.
+    pub fn sent(&self, cursor: &mut Cursor, slot: u16, mut bytes: usize) -> (usize, u32) {
+        let mut updates = 0;
         while self.skip(cursor, slot) {
             let Some(entry) = self.entry(cursor.seq) else { break };
             let left = usize::from(entry.len - cursor.partial);
             if bytes < left {
                 cursor.partial += bytes as u16;
-                return 0;
+                return (0, updates);
             }
             bytes -= left;
+            updates += entry.updates();
             Ring::pass(cursor, entry);
         }
-        bytes
+        (bytes, updates)
     }
 
-    /// The bytes of a message that the member has taken in part, and the cursor behind it.
-    pub fn rest_of_message(&self, cursor: &mut Cursor) -> &[u8] {
-        let Some(entry) = self.entry(cursor.seq).filter(|_| cursor.partial > 0) else { return &[] };
+    /// The bytes of a message that the member has taken in part, and whether it is an UPDATE; the cursor passes it.
+    pub fn rest_of_message(&self, cursor: &mut Cursor) -> (&[u8], bool) {
+        let Some(entry) = self.entry(cursor.seq).filter(|_| cursor.partial > 0) else { return (&[], false) };
         let (chunk, pos) = Ring::place(cursor, entry);
         let (from, to) = (pos + u32::from(cursor.partial), pos + u32::from(entry.len));
         Ring::pass(cursor, entry);
-        self.bytes(chunk, from, to)
+        (self.bytes(chunk, from, to), entry.updates() > 0)
     }
 
     /// Visits the destinations of everything that the member in `slot` has not taken, with what was told

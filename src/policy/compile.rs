@@ -61,7 +61,14 @@ impl Faults<'_> {
     fn set<T: Clone>(&mut self, sets: &HashMap<String, T>, kind: &str, key: String, name: &str) -> Option<T> {
         let set = sets.get(name).cloned();
         if set.is_none() {
-            self.note(key, format!("no [[{kind}]] has the name {name:?}"));
+            let others =
+                sets.keys().map(|other| format!("{other:?}")).collect::<std::collections::BTreeSet<_>>();
+            let remedy = match others.len() {
+                0 => "write one".into(),
+                1..=8 => format!("there are {}", others.into_iter().collect::<Vec<_>>().join(", ")),
+                _ => "write one, or name one that is there".into(),
+            };
+            self.note(key, format!("no [[{kind}]] has the name {name:?}; {remedy}"));
         }
         set
     }

@@ -11,8 +11,11 @@
 
 mod clock;
 pub mod netlink;
+mod notify;
 mod socket;
 pub mod sockopt;
+#[cfg(test)]
+mod tests;
 mod timings;
 mod watch;
 
@@ -39,7 +42,7 @@ use crate::control::message::{QueueStatistics, Request, RequestError, Statistics
 use crate::control::respond::respond;
 use crate::control::{self, Control};
 use crate::export::{ExportLimits, SLICES_MAX};
-use crate::speaker::{Action, Dial, Speaker};
+use crate::speaker::{Action, Dial, Refusal, Speaker};
 use crate::types::{ConnId, Family, Prefix, Time};
 use clock::Clock;
 use netlink::NetlinkSocket;
@@ -145,13 +148,15 @@ pub struct Reactor {
 
 /// Runs the daemon until a signal or a request ends it. The error is a sentence for a person.
 pub fn run(config: Config, config_path: PathBuf) -> Result<(), String> {
-    let mut reactor = Reactor::new(config, config_path)?;
+    let mut reactor = Reactor::new(config, config_path, &[SIGHUP, SIGTERM, SIGINT])?;
+    notify::notify(notify::READY);
     reactor.turn_until_stopped().map_err(|error| format!("the event loop failed: {error}"))
 }
 
 impl Reactor {
-    /// Opens everything that the configuration asks for: listeners, netlink, the control thread.
-    fn new(config: Config, config_path: PathBuf) -> Result<Reactor, String> {
+    /// Opens everything that the configuration asks for: listeners, netlink, the control thread. Takes these
+    /// signals from then on.
+    fn new(config: Config, config_path: PathBuf, signals: &[i32]) -> Result<Reactor, String> {
         let setup = |what: &str| {
             let what = what.to_string();
             move |error: io::Error| format!("cannot set up {what}: {error}")
@@ -160,7 +165,7 @@ impl Reactor {
         raise_descriptor_limit();
         let poll = Poll::new().map_err(setup("epoll"))?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(setup("the wake-up descriptor"))?);
-        let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT]).map_err(setup("the signal handlers"))?;
+        let mut signals = Signals::new(signals).map_err(setup("the signal handlers"))?;
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .map_err(setup("the signal pipe"))?;
@@ -368,14 +373,20 @@ impl Reactor {
             Ok(local) => local,
             Err(error) => return debug!("{remote} left before it was accepted: {error}"),
         };
-        match self.speaker.accept(self.clock.now(), remote, local) {
-            Ok(accepted) => {
-                if let Err(error) = socket::adopt(&stream, remote.ip(), &accepted.options) {
-                    warn!("{remote}: cannot set socket options: {error}");
+        let now = self.clock.now();
+        // Dropping the stream closes it.
+        match self.speaker.accept(now, remote, local, sockopt::take_syn(&stream)) {
+            Ok(accepted) => match socket::adopt(&stream, remote.ip(), &accepted.options) {
+                Ok(()) => self.insert(accepted.conn, Conn::new(stream, false)),
+                Err(error) => {
+                    warn!("connection from {remote} closed: its socket cannot be set up: {error}");
+                    self.speaker.closed(now, accepted.conn, Some(error.kind()));
                 }
-                self.insert(accepted.conn, Conn::new(stream, false));
+            },
+            // Only the peer itself, or somebody on its way to us, gets this far.
+            Err(refusal @ (Refusal::TooFar { .. } | Refusal::Unsigned | Refusal::Unproven)) => {
+                warn!("connection from {remote} refused: {refusal}");
             }
-            // Dropping the stream closes it.
             Err(refusal) => debug!("connection from {remote} refused: {refusal}"),
         }
     }
@@ -645,6 +656,7 @@ impl Reactor {
                 continue;
             }
             match self.reload() {
+                Ok(said) if said.is_empty() => info!("reload: nothing changed"),
                 Ok(said) => said.iter().for_each(|line| info!("reload: {line}")),
                 Err(errors) => error!("reload: the old configuration stays: {errors}"),
             }
@@ -680,6 +692,7 @@ impl Reactor {
 
     /// Ends every session with a word, and gives the connections a moment to take it.
     fn stop(&mut self) {
+        notify::notify(notify::STOPPING);
         let now = self.clock.now();
         for id in self.speaker.peer_ids() {
             self.speaker.stop(now, id);

@@ -31,6 +31,7 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     // A SYN-ACK goes out before the connection is ours to configure, and GTSM peers expect 255 (RFC 5082 §3).
     sockopt::set_ttl(&socket, address.ip(), 255).map_err(io::Error::other)?;
+    sockopt::keep_syns(&socket).map_err(io::Error::other)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
@@ -59,7 +60,7 @@ pub(super) fn dial(dial: &Dial) -> io::Result<TcpStream> {
     Ok(TcpStream::from_std(socket.into()))
 }
 
-/// Sets on an accepted connection what its peer is configured with.
+/// Sets on an accepted connection what its peer is configured with. Without it the connection is not to be used.
 pub(super) fn adopt(stream: &TcpStream, peer: IpAddr, options: &SocketOptions) -> io::Result<()> {
     apply(&SockRef::from(stream), peer, options)
 }

@@ -7,8 +7,10 @@
 //! socket, so a range's key is worth having where there are many peers.
 //!
 //! A listener that serves peers with GTSM has to send with a TTL of 255 itself ([`set_ttl`]), since its
-//! answers to a SYN go out before there is a socket of the connection; what it requires is set on the
-//! accepted socket ([`set_ttl_security`]).
+//! answers to a SYN go out before there is a socket of the connection. What it requires differs from peer
+//! to peer, so it is set on the accepted socket ([`set_ttl_security`]), and what came before is judged by
+//! the SYN, which the kernel keeps ([`keep_syns`], [`take_syn`]): nobody from further away gets his SYN to
+//! us with a TTL that is high enough, and without a connection there are no packets to let in.
 
 use std::fmt;
 use std::io;
@@ -19,10 +21,14 @@ use std::os::fd::{AsFd, AsRawFd};
 use libc::{c_int, c_void, sockaddr_storage, socklen_t};
 
 use crate::config::Secret;
+use crate::speaker::{Syn, ttl_min};
 use crate::types::Prefix;
 
 /// The longest key that the kernel takes, in bytes.
 pub const MD5_KEY_BYTES_MAX: usize = libc::TCP_MD5SIG_MAXKEYLEN;
+
+/// The kind of the MD5 signature among TCP's options (RFC 2385 §3.0).
+const TCP_OPTION_MD5: u8 = 19;
 
 /// `TCP_MD5SIG_FLAG_PREFIX` of linux/tcp.h: the prefix length counts.
 const MD5_FLAG_PREFIX: u8 = 1;
@@ -122,11 +128,60 @@ pub fn set_ttl(socket: &impl AsFd, peer: IpAddr, ttl: u8) -> Result<(), SocketOp
 /// neighbour on the link. `peer` tells the socket's address family.
 pub fn set_ttl_security(socket: &impl AsFd, peer: IpAddr, hops: u8) -> Result<(), SocketOptionError> {
     set_ttl(socket, peer, 255)?;
-    let least = 256 - c_int::from(hops.max(1));
+    let least = c_int::from(ttl_min(hops));
     match peer {
         IpAddr::V4(_) => set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, "IP_MINTTL", &least),
         IpAddr::V6(_) => set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, "IPV6_MINHOPCOUNT", &least),
     }
+}
+
+/// Has a listener keep the SYN of each connection until [`take_syn`] takes it.
+pub fn keep_syns(listener: &impl AsFd) -> Result<(), SocketOptionError> {
+    set(listener, libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, "TCP_SAVE_SYN", &(1 as c_int))
+}
+
+/// Takes the SYN of an accepted connection from the kernel. Nothing: the kernel has not kept it, as when its
+/// queue is so full that it answers with SYN cookies.
+pub fn take_syn(accepted: &impl AsFd) -> Option<Syn> {
+    // Headers with their options have 120 bytes at most, with IPv6 extension headers somewhat more.
+    let mut headers = [0u8; 512];
+    let mut len = headers.len() as socklen_t;
+    // SAFETY: the descriptor is open for as long as it is borrowed; the kernel writes at most `len` bytes
+    // into the live array, and to `len` how many.
+    let status = unsafe {
+        libc::getsockopt(
+            accepted.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_SAVED_SYN,
+            headers.as_mut_ptr().cast::<c_void>(),
+            &raw mut len,
+        )
+    };
+    if status == 0 { parse_syn(headers.get(..len as usize)?) } else { None }
+}
+
+/// Reads the headers of IP and TCP. Extension headers of IPv6 are not followed.
+fn parse_syn(headers: &[u8]) -> Option<Syn> {
+    let (ttl, ip_len) = match headers.first()? >> 4 {
+        4 => (*headers.get(8)?, usize::from(headers[0] & 0x0f) * 4),
+        6 if headers.get(6).copied().map(c_int::from) == Some(libc::IPPROTO_TCP) => (*headers.get(7)?, 40),
+        _ => return None,
+    };
+    let tcp = headers.get(ip_len..)?;
+    let mut options = tcp.get(20..usize::from(tcp.get(12)? >> 4) * 4)?;
+    let mut signed = false;
+    while let [kind, rest @ ..] = options {
+        options = match (kind, rest) {
+            (0, _) => &[],
+            (1, rest) => rest,
+            (kind, [len, ..]) => {
+                signed |= *kind == TCP_OPTION_MD5;
+                options.get(usize::from(*len).max(2)..)?
+            }
+            (_, []) => return None,
+        };
+    }
+    Some(Syn { ttl, signed })
 }
 
 fn storage(addr: IpAddr) -> sockaddr_storage {
@@ -314,6 +369,60 @@ mod tests {
             let two_hops = dialler(to);
             set_ttl(&two_hops, to.ip(), 254).expect("a TTL can be set");
             two_hops.connect_timeout(&to.into(), PLENTY).expect("two hops are allowed");
+        }
+    }
+
+    #[test]
+    fn the_syn_tells_how_far_the_peer_is_and_whether_it_signs() {
+        for addr in ["127.0.0.1", "::1"] {
+            let (listener, to) = listener(addr);
+            keep_syns(&listener).expect("the kernel keeps SYNs since 4.2");
+            set_ttl(&listener, to.ip(), 255).expect("a TTL can be set");
+            let syn = |dialler: Socket| {
+                dialler.connect_timeout(&to.into(), PLENTY).expect("somebody listens");
+                let (accepted, _) = listener.accept().expect("a connection waits");
+                let syn = take_syn(&accepted);
+                assert_eq!(take_syn(&accepted), None, "the kernel gives it away once");
+                syn
+            };
+            let far = dialler(to);
+            set_ttl(&far, to.ip(), 63).expect("a TTL can be set");
+            assert_eq!(syn(far), Some(Syn { ttl: 63, signed: false }));
+            let near = dialler(to);
+            set_ttl_security(&near, to.ip(), 1).expect("the kernel knows GTSM");
+            assert_eq!(syn(near), Some(Syn { ttl: 255, signed: false }));
+
+            set_md5_key(&listener, Prefix::host(to.ip()), &key("key")).expect("the kernel knows MD5");
+            let signing = dialler(to);
+            set_ttl(&signing, to.ip(), 1).expect("a TTL can be set");
+            set_md5_key(&signing, Prefix::host(to.ip()), &key("key")).expect("the kernel knows MD5");
+            assert_eq!(syn(signing), Some(Syn { ttl: 1, signed: true }));
+        }
+    }
+
+    #[test]
+    fn a_listener_that_keeps_nothing_tells_nothing() {
+        let (listener, to) = listener("127.0.0.1");
+        dialler(to).connect_timeout(&to.into(), PLENTY).expect("somebody listens");
+        let (accepted, _) = listener.accept().expect("a connection waits");
+        assert_eq!(take_syn(&accepted), None);
+    }
+
+    #[test]
+    fn no_headers_make_the_reader_panic() {
+        let mut whole = vec![0; 60];
+        (whole[0], whole[8], whole[32]) = (0x45, 64, 0xa0);
+        whole[40..44].copy_from_slice(&[1, 1, TCP_OPTION_MD5, 18]);
+        assert_eq!(parse_syn(&whole), Some(Syn { ttl: 64, signed: true }));
+        for len in 0..whole.len() {
+            assert_eq!(parse_syn(&whole[..len]), None, "{len} bytes");
+        }
+        for at in 0..whole.len() {
+            for octet in [0, 1, 0x60, 0xff] {
+                let mut damaged = whole.clone();
+                damaged[at] = octet;
+                let _ = parse_syn(&damaged);
+            }
         }
     }
 

@@ -32,7 +32,9 @@ impl Watchers {
         }
         let changed = std::mem::take(&mut speaker.watch.changed);
         let said = std::mem::take(&mut speaker.watch.said);
-        let peer_changes = std::mem::take(&mut speaker.watch.peer_changes);
+        let mut peer_changes = std::mem::take(&mut speaker.watch.peer_changes);
+        // Who shuts a session down that was up changes its state twice in one go.
+        peer_changes.dedup();
         let view = &*speaker;
         self.sinks.retain(|(query, sink)| {
             let mut listening = !sink.is_closed();

@@ -97,6 +97,8 @@ pub(super) struct Connection {
     pub sent_at: Time,
     /// Since when the peer has taken nothing of what waits for it, or [`NEVER`].
     pub blocked_at: Time,
+    /// The body of the OPEN that we sent, for people and programs.
+    pub our_open: Option<Box<[u8]>>,
     /// What the OPENs agreed on, from OpenConfirm on.
     pub negotiated: Option<Box<Negotiated>>,
 }
@@ -119,6 +121,7 @@ impl Connection {
         heard_at: Time(0),
         sent_at: Time(0),
         blocked_at: NEVER,
+        our_open: None,
         negotiated: None,
     };
 

@@ -495,11 +495,12 @@ impl Session {
     fn send_open(&mut self, slot: Slot, now: Time) {
         let (plain, restarting) = (self.plain_open, now < self.own_restart.until);
         let open = negotiate::our_open(&self.settings, plain, restarting, self.own_restart.forwarding);
-        self.outputs.push(Output::Send(slot, Cow::Owned(open)));
-        self.sent.open += 1;
         let connection = self.connection_mut(slot);
+        connection.our_open = Some(open[HEADER_LEN..].into());
         (connection.state, connection.plain) = (State::OpenSent, plain);
         (connection.heard_at, connection.sent_at) = (now, now);
+        self.outputs.push(Output::Send(slot, Cow::Owned(open)));
+        self.sent.open += 1;
     }
 
     fn send_keepalive(&mut self, slot: Slot, now: Time) {

@@ -35,8 +35,8 @@
 //!
 //! At most one connection is established, and [`Output::Established`] and [`Output::Down`] take turns. A
 //! session that may run always has a deadline or waits for the peer to dial. Nothing that a peer sends
-//! makes it keep more than one OPEN's worth. At rest it owns the peer's OPEN, the last failures, and
-//! nothing else. [`Session::check_invariants`] says all this in code.
+//! makes it keep more than one OPEN's worth. At rest it owns both OPENs, the last failures, and nothing
+//! else. [`Session::check_invariants`] says all this in code.
 
 mod connection;
 mod fsm;
@@ -61,6 +61,7 @@ pub use stats::{Failure, FailureLog, MessageCounts, PastFailure};
 pub use wheel::TimingWheel;
 
 use crate::types::{FamilySet, Time};
+use crate::wire::Open;
 use crate::wire::frame::{EXTENDED_MESSAGE_LEN_MAX, MESSAGE_LEN_MAX};
 use connection::Connection;
 use retention::Retention;
@@ -189,6 +190,12 @@ impl Session {
     /// What was agreed on with the peer, while the session is established.
     pub fn negotiated(&self) -> Option<&Negotiated> {
         self.connection(self.established()?).negotiated.as_deref()
+    }
+
+    /// The OPEN that we have sent on the connection that has come further, for people and programs.
+    pub fn our_open(&self) -> Option<Open> {
+        let connection = self.connections.iter().max_by_key(|connection| connection.state)?;
+        Open::decode(connection.our_open.as_deref()?).ok()
     }
 
     /// The longest message that the peer may send on this connection, in bytes, for the framing.

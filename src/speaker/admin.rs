@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use log::warn;
 
 use super::Speaker;
-use super::conn::{Accepted, Action, Refusal, SocketOptions};
+use super::conn::{Accepted, Action, Refusal, SocketOptions, Syn};
 use super::peer::{Findings, Origin, Peer};
 use super::restart::InitialSync;
 use crate::config::{AsnMatch, DynamicPeerConfig, NetworkConfig, PeerConfig, Secret};
@@ -118,12 +118,24 @@ impl Speaker {
         }
     }
 
-    /// Whether to take a connection, and from which peer it is. Call [`Speaker::accepted`] when its socket is set
-    /// up.
-    pub fn accept(&mut self, now: Time, remote: SocketAddr, local: SocketAddr) -> Result<Accepted, Refusal> {
+    /// Whether to take a connection that began with this SYN, and what its socket needs. Call [`Speaker::closed`] if
+    /// the socket cannot be given that.
+    pub fn accept(
+        &mut self,
+        now: Time,
+        remote: SocketAddr,
+        local: SocketAddr,
+        syn: Option<Syn>,
+    ) -> Result<Accepted, Refusal> {
         let address = remote.ip();
-        let id = match self.by_address.get(&address) {
-            Some(id) => *id,
+        let known = self.by_address.get(&address).copied();
+        let settings = match known {
+            Some(id) => self.peers[id.index()].as_deref().map(|peer| &*peer.settings),
+            None => self.range_of(address).map(|range| &range.settings),
+        };
+        Syn::check(syn, settings.ok_or(Refusal::Unknown)?)?;
+        let id = match known {
+            Some(id) => id,
             None => self.add_dynamic_peer(now, address)?,
         };
         let peer = self.peers[id.index()].as_deref_mut().ok_or(Refusal::Unknown)?;
@@ -137,7 +149,7 @@ impl Speaker {
             if let (Some(slot), None, Output::Send(to, _)) = (slot, conn, &output)
                 && slot == *to
             {
-                conn = Some(self.insert_conn(id, slot, Some(local)));
+                conn = Some(self.insert_conn(id, slot, remote, Some(local)));
             }
             self.carry_out(now, id, output);
         }
@@ -145,14 +157,14 @@ impl Speaker {
         conn.map(|conn| Accepted { conn, options }).ok_or(Refusal::Unwanted)
     }
 
+    /// The narrowest range of dynamic peers that has this address.
+    fn range_of(&self, address: IpAddr) -> Option<&DynamicPeerConfig> {
+        let ranges = self.config.dynamic_peers.iter().filter(|dynamic| dynamic.range.contains(address));
+        ranges.max_by_key(|dynamic| dynamic.range.len())
+    }
+
     fn add_dynamic_peer(&mut self, now: Time, address: IpAddr) -> Result<PeerId, Refusal> {
-        let range = self
-            .config
-            .dynamic_peers
-            .iter()
-            .filter(|dynamic| dynamic.range.contains(address))
-            .max_by_key(|dynamic| dynamic.range.len())
-            .ok_or(Refusal::Unknown)?;
+        let range = self.range_of(address).ok_or(Refusal::Unknown)?.clone();
         let origin = Origin::Dynamic(range.range);
         let count = self.dynamic_counts.entry(range.range).or_insert(0);
         if *count >= range.limit {
@@ -160,7 +172,7 @@ impl Speaker {
             return Err(Refusal::RangeFull);
         }
         *count += 1;
-        let config = PeerConfig { address, interface: None, settings: range.settings.clone() };
+        let config = PeerConfig { address, interface: None, settings: range.settings };
         Ok(self.add_peer(now, config, origin))
     }
 

@@ -90,6 +90,41 @@ pub struct Accepted {
     pub options: SocketOptions,
 }
 
+/// What the SYN of a connection that a peer dialled shows of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Syn {
+    /// The TTL, or hop limit, that it arrived with.
+    pub ttl: u8,
+    /// Whether it bore a TCP MD5 signature. The kernel drops those that no key of the listener matches.
+    pub signed: bool,
+}
+
+impl Syn {
+    /// Whether a connection that began like this may become a session with these settings. What the settings
+    /// ask of the peer's packets holds from the first one on: an accepted socket gets its own options only
+    /// after the peer's first bytes may have arrived. `None`: nothing is known of the SYN.
+    pub(super) fn check(syn: Option<Syn>, settings: &PeerSettings) -> Result<(), Refusal> {
+        if settings.password.is_none() && settings.ttl_security_hops.is_none() {
+            return Ok(());
+        }
+        let syn = syn.ok_or(Refusal::Unproven)?;
+        if settings.password.is_some() && !syn.signed {
+            return Err(Refusal::Unsigned);
+        }
+        match settings.ttl_security_hops {
+            Some(hops) if syn.ttl < ttl_min(hops) => {
+                Err(Refusal::TooFar { ttl: syn.ttl, ttl_min: ttl_min(hops) })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The least TTL of what a neighbour sends who is at most so many hops away (RFC 5082 §3).
+pub fn ttl_min(hops: u8) -> u8 {
+    255 - (hops.max(1) - 1)
+}
+
 /// Why a connection was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -99,15 +134,36 @@ pub enum Refusal {
     RangeFull,
     /// The peer's session does not want a connection now.
     Unwanted,
+    /// The peer is further away than GTSM allows (RFC 5082).
+    TooFar {
+        /// The TTL of its SYN.
+        ttl: u8,
+        /// The least TTL of a SYN from near enough.
+        ttl_min: u8,
+    },
+    /// The peer has a TCP MD5 key and its SYN had no signature (RFC 2385).
+    Unsigned,
+    /// The peer must be near or sign, and nothing is known of its SYN.
+    Unproven,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Refusal::Unknown => "no peer is configured for that address",
-            Refusal::RangeFull => "the range of dynamic peers is at its limit",
-            Refusal::Unwanted => "the session does not take a connection now",
-        })
+        match self {
+            Refusal::Unknown => f.write_str("no peer is configured for that address"),
+            Refusal::RangeFull => f.write_str("the range of dynamic peers is at its limit"),
+            Refusal::Unwanted => f.write_str("the session does not take a connection now"),
+            Refusal::TooFar { ttl, ttl_min } => write!(
+                f,
+                "its TTL is {ttl}, and ttl_security_hops wants {ttl_min} at least: the peer is further away, or does \
+                 not send with 255 (RFC 5082)"
+            ),
+            Refusal::Unsigned => f.write_str("it is not signed, and the peer has a TCP MD5 key (RFC 2385)"),
+            Refusal::Unproven => f.write_str(
+                "the kernel kept no SYN to tell how far the peer is or whether it signs: too many connect at once, \
+                 raise net.ipv4.tcp_max_syn_backlog and net.core.somaxconn",
+            ),
+        }
     }
 }
 
@@ -116,6 +172,8 @@ impl fmt::Display for Refusal {
 pub(super) struct Conn {
     pub peer: PeerId,
     pub slot: Slot,
+    /// The peer's end.
+    pub remote: SocketAddr,
     /// Our end, once the connection stands.
     pub local: Option<SocketAddr>,
     /// Messages of the session that wait to be sent.
@@ -145,9 +203,23 @@ impl Conns {
         self.slab.get_mut(id.index())?.as_mut()
     }
 
-    pub fn insert(&mut self, peer: PeerId, slot: Slot, local: Option<SocketAddr>) -> ConnId {
-        let conn =
-            Conn { peer, slot, local, out: Vec::new(), mid_message: false, offered_bytes: 0, dirty: false };
+    pub fn insert(
+        &mut self,
+        peer: PeerId,
+        slot: Slot,
+        remote: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> ConnId {
+        let conn = Conn {
+            peer,
+            slot,
+            remote,
+            local,
+            out: Vec::new(),
+            mid_message: false,
+            offered_bytes: 0,
+            dirty: false,
+        };
         match self.free.pop() {
             Some(index) => {
                 self.slab[index as usize] = Some(conn);
@@ -232,13 +304,14 @@ impl Speaker {
             conn.out.drain(..own_bytes);
         }
         let (peer_id, slot) = (conn.peer, conn.slot);
+        let mut updates = 0;
         if bytes > own_bytes {
-            self.export.sent(peer_id, bytes - own_bytes);
+            updates = self.export.sent(peer_id, bytes - own_bytes);
             conn.mid_message = !self.export.at_boundary(peer_id);
         }
         let Some(peer) = self.peers[peer_id.index()].as_deref_mut() else { return };
         if bytes > 0 {
-            peer.session.note_sent(slot, 0, now);
+            peer.session.note_sent(slot, updates.into(), now);
         }
         if !all {
             peer.session.note_blocked(slot, now);

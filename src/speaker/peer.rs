@@ -151,12 +151,18 @@ impl Speaker {
             password: settings.password.clone(),
             options: SocketOptions::of(settings, peer.expects_internal()),
         };
-        let conn = self.insert_conn(id, slot, None);
+        let conn = self.insert_conn(id, slot, dial.remote, None);
         self.actions.push_back(Action::Connect { conn, dial: Box::new(dial) });
     }
 
-    pub(super) fn insert_conn(&mut self, id: PeerId, slot: Slot, local: Option<SocketAddr>) -> ConnId {
-        let conn = self.conns.insert(id, slot, local);
+    pub(super) fn insert_conn(
+        &mut self,
+        id: PeerId,
+        slot: Slot,
+        remote: SocketAddr,
+        local: Option<SocketAddr>,
+    ) -> ConnId {
+        let conn = self.conns.insert(id, slot, remote, local);
         let peer = self.peers[id.index()].as_deref_mut();
         // A peer that dials again has lost the connection that it had before.
         if let Some(lost) = peer.and_then(|peer| peer.conns[slot.index()].replace(conn))
@@ -396,9 +402,10 @@ impl Speaker {
         rule
     }
 
-    /// Our end of the established connection.
-    pub(crate) fn local_socket(&self, id: PeerId) -> Option<SocketAddr> {
-        self.conns.get(self.peers[id.index()].as_ref()?.established_conn()?)?.local
+    /// Our end of the established connection, and the peer's.
+    pub(crate) fn sockets(&self, id: PeerId) -> Option<(SocketAddr, SocketAddr)> {
+        let conn = self.conns.get(self.peers[id.index()].as_ref()?.established_conn()?)?;
+        Some((conn.local?, conn.remote))
     }
 
     /// A peer's state changed: whoever watches is told.

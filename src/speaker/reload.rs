@@ -21,9 +21,6 @@ impl Speaker {
         for change in changes {
             self.apply(now, change, &mut said);
         }
-        if said.is_empty() {
-            said.push("nothing changed".into());
-        }
         said
     }
 

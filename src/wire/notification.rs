@@ -289,7 +289,10 @@ impl fmt::Display for Notification {
         if let Some(text) = self.communication() {
             return write!(f, ", {text:?}");
         }
-        if !self.data.is_empty() {
+        // RFC 9003 §2: a communication of no octets still has its length.
+        let silent =
+            self.code == CEASE && matches!(self.subcode, cease::SHUTDOWN | cease::RESET) && self.data == [0];
+        if !self.data.is_empty() && !silent {
             // Enough to recognize the attribute or the field; a peer's kilobytes do not belong in a log.
             const SHOWN_MAX: usize = 32;
             write!(f, ", data ")?;
@@ -372,6 +375,10 @@ mod tests {
         assert_eq!(
             text(Notification::cease_with_communication(2, "so long")),
             "cease (6): administrative shutdown (2), \"so long\""
+        );
+        assert_eq!(
+            text(Notification::cease_with_communication(4, "")),
+            "cease (6): administrative reset (4)"
         );
         assert_eq!(
             text(Notification::new(CEASE, cease::CONFIG_CHANGE).into_hard_reset()),

@@ -17,6 +17,8 @@ use kulan::config::{ApiAddress, ApiConfig};
 use kulan::control::message::*;
 use kulan::control::{Control, ControlHandle};
 use kulan::types::{Family, NextHop, Prefix, RouterId};
+use kulan::wire::Capability;
+use kulan::wire::capability::{AddPathFamily, ExtendedNextHop, GracefulFamily, GracefulRestart};
 use mio::{Events, Poll, Token, Waker};
 
 /// How many routes 10.0.0.2 has announced: more than a page.
@@ -224,6 +226,31 @@ fn first() -> PathSource {
     }
 }
 
+/// One of each kind that the wire knows, and two that it does not.
+fn remote_capabilities(ipv4: Capability) -> Vec<Capability> {
+    let restart = GracefulRestart {
+        restarting: false,
+        notification: true,
+        restart_time_s: 120,
+        families: vec![GracefulFamily { afi: 1, safi: 1, forwarding: true }],
+    };
+    vec![
+        ipv4,
+        Capability::FourOctetAs(65001),
+        Capability::multiprotocol(Family::Ipv6Unicast),
+        Capability::RouteRefresh,
+        Capability::EnhancedRouteRefresh,
+        Capability::ExtendedNextHop(vec![ExtendedNextHop { afi: 1, safi: 1, next_hop_afi: 2 }]),
+        Capability::GracefulRestart(restart),
+        Capability::AddPath(vec![AddPathFamily { afi: 1, safi: 1, receive: true, send: true }]),
+        Capability::Fqdn { host: "tor1".into(), domain: "example.net".into() },
+        Capability::SoftwareVersion("router 1.0".into()),
+        // Long-lived graceful restart (RFC 9494), and one that nobody has.
+        Capability::Unknown { code: 71, value: vec![0, 1, 1, 0x80, 0, 0x0e, 0x10] },
+        Capability::Unknown { code: 200, value: vec![1, 2] },
+    ]
+}
+
 /// The peers: one up, one down by somebody's wish, one that never was up.
 fn peers() -> Vec<PeerStatus> {
     let counts =
@@ -237,6 +264,7 @@ fn peers() -> Vec<PeerStatus> {
         end_of_rib_received: true,
         end_of_rib_sent: true,
     };
+    let ipv4 = Capability::multiprotocol(Family::Ipv4Unicast);
     let up = PeerStatus {
         address: first().address,
         asn: 65001,
@@ -258,8 +286,8 @@ fn peers() -> Vec<PeerStatus> {
         sent: counts,
         out_queue: 2,
         families: vec![family(Family::Ipv4Unicast, 2), family(Family::Ipv6Unicast, 1)],
-        local_capabilities: vec![(1, vec![0, 1, 0, 1]), (2, vec![])],
-        remote_capabilities: vec![(1, vec![0, 1, 0, 1]), (65, vec![0, 0, 253, 233])],
+        local_capabilities: vec![ipv4.clone(), Capability::RouteRefresh, Capability::ExtendedMessage],
+        remote_capabilities: remote_capabilities(ipv4),
         hold_time_s: 90,
         negotiated_hold_time_s: 30,
         connect_retry_s: 120,

@@ -10,7 +10,7 @@ use serde::Serialize;
 pub(super) use routes::path_and_origin;
 
 use super::client::{Client, connect};
-use super::table::{Align, Table};
+use super::table::{Align, ByFamily, Table, is_ipv6};
 use super::{Failure, Global, Show, json, text};
 use crate::control::proto::kulan as pb;
 use crate::types::Family;
@@ -98,7 +98,7 @@ async fn fib(
     of: Option<Family>,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let request = pb::ListFibRequest { domain: domain.unwrap_or_default(), family: family(of) };
+    let request = pb::ListFibRequest { domain: domain.clone().unwrap_or_default(), family: family(of) };
     let mut pages = client.list_fib(request).await?.into_inner();
     let mut out = stdout();
     if as_json {
@@ -111,12 +111,28 @@ async fn fib(
         return array.close(&mut out);
     }
     let mut table =
-        Table::new(&[("Prefix", Align::Left), ("State", Align::Left), ("Next hops", Align::Left)]);
+        ByFamily::new(&[("Prefix", Align::Left), ("State", Align::Left), ("Next hops", Align::Left)]);
+    let mut found = false;
     while let Some(page) = pages.message().await? {
-        table.print(&mut out, &page.routes.iter().map(fib_row).collect::<Vec<_>>())?;
+        found |= !page.routes.is_empty();
+        for routes in page.routes.chunk_by(|one, other| is_ipv6(&one.prefix) == is_ipv6(&other.prefix)) {
+            let rows = routes.iter().map(fib_row).collect::<Vec<_>>();
+            table.print(&mut out, is_ipv6(&routes[0].prefix), &rows)?;
+        }
     }
     table.finish(&mut out)?;
-    Ok(out.flush()?)
+    out.flush()?;
+    if found { Ok(()) } else { say_why_nothing_is_installed(client, domain).await }
+}
+
+/// Where a domain installs nothing, an empty table looks like a fault.
+async fn say_why_nothing_is_installed(mut client: Client, name: Option<String>) -> Result<(), Failure> {
+    let domains = client.list_domains(pb::ListDomainsRequest {}).await?.into_inner().domains;
+    let domain = domains.iter().find(|of| name.as_ref().is_none_or(|name| of.name == *name));
+    if let Some(domain) = domain.filter(|of| !of.install) {
+        eprintln!("kulan: domain {} puts nothing into the kernel: set install = true in it", domain.name);
+    }
+    Ok(())
 }
 
 fn fib_row(route: &pb::FibRoute) -> Vec<String> {
@@ -188,7 +204,7 @@ async fn summary(mut client: Client, as_json: bool) -> Result<(), Failure> {
 }
 
 fn print_summary(out: &mut impl Write, of: &pb::Summary, statistics: &pb::Statistics) -> io::Result<()> {
-    let mut line = |name: &str, value: String| writeln!(out, "{:<16}{value}", format!("{name}:"));
+    let mut line = |name: &str, value: String| text::field(out, 0, 16, name, &value);
     line("Speaker", format!("AS {}, router id {}, cluster id {}", of.asn, of.router_id, of.cluster_id))?;
     line("Version", format!("kulan {}, up for {}", of.version, text::span(of.uptime_ms)))?;
     let listen = if of.listen.is_empty() { "nowhere".into() } else { of.listen.join(", ") };

@@ -79,16 +79,14 @@ fn print_peer(out: &mut impl Write, peer: &pb::Peer) -> io::Result<()> {
     };
     let asn = if peer.asn == 0 { "any AS".into() } else { format!("AS {}", peer.asn) };
     writeln!(out, "{}, {asn}, {kind}{}", peer.address, if peer.dynamic { ", dynamic" } else { "" })?;
-    let mut line = |name: &str, value: String| match &value[..] {
-        "" => Ok(()),
-        value => writeln!(out, "  {:<14}{value}", format!("{name}:")),
-    };
+    let mut line = |name: &str, value: String| text::field(out, 2, 16, name, &value);
     line("Description", peer.description.clone())?;
     line("Group", peer.group.clone())?;
     line("Domain", peer.domain.clone())?;
     let span = peer.since_ms.map_or(", never up yet".into(), |ms| format!(" for {}", text::span(ms)));
     let flaps = match peer.flaps {
         0 => String::new(),
+        1 => ", went down once".into(),
         count => format!(", went down {count} times"),
     };
     line("State", format!("{}{span}{flaps}", text::peer_state(peer)))?;
@@ -103,7 +101,11 @@ fn print_peer(out: &mut impl Write, peer: &pb::Peer) -> io::Result<()> {
         negotiated => format!("{negotiated} s, {} s proposed", peer.hold_time_s),
     };
     line("Hold time", hold_time)?;
-    line("Out queue", format!("{} messages", peer.out_queue))?;
+    let queued = match peer.out_queue {
+        1 => "1 message".into(),
+        count => format!("{count} messages"),
+    };
+    line("Out queue", queued)?;
     let capabilities =
         |all: &[pb::Capability]| all.iter().map(text::capability).collect::<Vec<_>>().join(", ");
     line("We offer", capabilities(&peer.local_capabilities))?;

@@ -6,7 +6,7 @@ use tonic::Streaming;
 
 use super::{Array, Out, family, stdout};
 use crate::cli::client::Client;
-use crate::cli::table::{Align, Table};
+use crate::cli::table::{Align, ByFamily, is_ipv6};
 use crate::cli::{Failure, RoutesArgs, json, text};
 use crate::control::proto::kulan as pb;
 
@@ -30,7 +30,7 @@ pub(super) async fn routes(mut client: Client, args: RoutesArgs, as_json: bool) 
     let found = match (as_json, &args.prefix) {
         (true, _) => routes_json(&mut out, pages).await?,
         (false, Some(_)) if !args.longer => routes_in_full(&mut out, pages).await?,
-        (false, _) => routes_table(&mut out, pages).await?,
+        (false, prefix) => routes_table(&mut out, prefix.is_some(), pages).await?,
     };
     match args.prefix {
         Some(prefix) if !found => Err(Failure::Failed(format!("no route matches {prefix}"))),
@@ -50,8 +50,13 @@ async fn routes_json(out: &mut Out, mut pages: Streaming<pb::RoutesPage>) -> Res
     Ok(found)
 }
 
-async fn routes_table(out: &mut Out, mut pages: Streaming<pb::RoutesPage>) -> Result<bool, Failure> {
-    let mut table = Table::new(&[
+/// `wanted`: it is a failure if there is nothing.
+async fn routes_table(
+    out: &mut Out,
+    wanted: bool,
+    mut pages: Streaming<pb::RoutesPage>,
+) -> Result<bool, Failure> {
+    let mut table = ByFamily::new(&[
         ("", Align::Left),
         ("Prefix", Align::Left),
         ("Next hop", Align::Left),
@@ -62,15 +67,17 @@ async fn routes_table(out: &mut Out, mut pages: Streaming<pb::RoutesPage>) -> Re
     ]);
     let mut found = false;
     while let Some(page) = pages.message().await? {
-        found = true;
-        let rows: Vec<Vec<String>> = page
-            .routes
-            .iter()
-            .flat_map(|route| route.paths.iter().map(|path| path_row(&route.prefix, path)))
-            .collect();
-        table.print(out, &rows)?;
+        found |= !page.routes.is_empty();
+        for routes in page.routes.chunk_by(|one, other| is_ipv6(&one.prefix) == is_ipv6(&other.prefix)) {
+            let rows =
+                routes.iter().flat_map(|route| route.paths.iter().map(|path| path_row(&route.prefix, path)));
+            table.print(out, is_ipv6(&routes[0].prefix), &rows.collect::<Vec<_>>())?;
+        }
     }
-    table.finish(out)?;
+    // Of a prefix that nothing matches the complaint says enough.
+    if !found && !wanted {
+        table.finish(out)?;
+    }
     out.flush()?;
     Ok(found)
 }
@@ -110,7 +117,7 @@ fn path_row(prefix: &str, path: &pb::Path) -> Vec<String> {
     vec![
         marks(path),
         prefix.into(),
-        attributes.next_hop.clone(),
+        text::next_hop(&attributes.next_hop).into(),
         source(path),
         number(attributes.local_pref),
         number(attributes.med),
@@ -156,13 +163,10 @@ fn print_path(out: &mut impl Write, path: &pb::Path) -> io::Result<()> {
     }
     let age = path.age_ms.map(|ms| format!(", {} old", text::span(ms))).unwrap_or_default();
     writeln!(out, "  {from}{notes}{age}")?;
-    let mut line = |name: &str, value: String| match &value[..] {
-        "" => Ok(()),
-        value => writeln!(out, "    {:<23}{value}", format!("{name}:")),
-    };
+    let mut line = |name: &str, value: String| text::field(out, 4, 27, name, &value);
     let number = |value: Option<u32>| value.map(|value| value.to_string()).unwrap_or_default();
     let list = |all: Vec<String>| all.join(" ");
-    line("Next hop", attributes.next_hop.clone())?;
+    line("Next hop", text::next_hop(&attributes.next_hop).into())?;
     line("Link-local next hop", attributes.next_hop_link_local.clone())?;
     let as_path = text::as_path(&attributes.as_path);
     line("AS path", if as_path.is_empty() { "empty".into() } else { as_path })?;

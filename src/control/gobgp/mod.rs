@@ -4,6 +4,7 @@
 //! `ShutdownPeer` keeps the session down until `EnablePeer`, which is what the word says; in GoBGP it
 //! comes up again by itself.
 
+mod capability;
 mod path;
 mod peer;
 

@@ -5,9 +5,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::capability::capabilities;
 use super::path::{family, parse_family};
 use crate::control::message::{AdminState, MessageCounts, NewPeer, PeerFamily, PeerState, PeerStatus};
 use crate::control::proto::apipb;
+use crate::speaker::ttl_min;
 use crate::types::RouterId;
 
 fn messages(counts: MessageCounts) -> apipb::Message {
@@ -103,6 +105,8 @@ pub(super) fn peer(peer: PeerStatus, now: SystemTime) -> apipb::Peer {
             admin_state: admin_state.into(),
             out_q: peer.out_queue,
             flops: peer.flaps,
+            remote_cap: capabilities(&peer.remote_capabilities),
+            local_cap: capabilities(&peer.local_capabilities),
             router_id: peer.router_id.map(|id| id.to_string()).unwrap_or_default(),
             ..Default::default()
         }),
@@ -142,8 +146,7 @@ pub(super) fn peer(peer: PeerStatus, now: SystemTime) -> apipb::Peer {
         afi_safis: peer.families.iter().map(afi_safi).collect(),
         ttl_security: Some(apipb::TtlSecurity {
             enabled: peer.ttl_security_hops.is_some(),
-            // RFC 5082 §3: what arrives from a neighbour so many hops away has at least this TTL.
-            ttl_min: peer.ttl_security_hops.map_or(0, |hops| 256 - u32::from(hops)),
+            ttl_min: peer.ttl_security_hops.map_or(0, |hops| ttl_min(hops).into()),
         }),
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::types::{Family, FamilySet, RouterId};
+use crate::wire::Capability;
 
 /// Which peers to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,14 +126,14 @@ pub struct PeerStatus {
     pub received: MessageCounts,
     /// Messages sent.
     pub sent: MessageCounts,
-    /// Messages that wait to be sent.
+    /// Messages that wait to be sent, at most: some of them may be for others of its update group.
     pub out_queue: u32,
     /// The families.
     pub families: Vec<PeerFamily>,
-    /// Our capabilities, as `code, value` of RFC 5492.
-    pub local_capabilities: Vec<(u8, Vec<u8>)>,
-    /// The peer's capabilities.
-    pub remote_capabilities: Vec<(u8, Vec<u8>)>,
+    /// What our OPEN offers (RFC 5492); empty before there is one.
+    pub local_capabilities: Vec<Capability>,
+    /// What the peer's OPEN offers; empty before there is a session.
+    pub remote_capabilities: Vec<Capability>,
     /// The hold time that we propose, in seconds.
     pub hold_time_s: u16,
     /// The hold time in force, in seconds; 0 while no session is up.

@@ -365,7 +365,7 @@ impl Network {
     fn accept(&mut self, wire: usize, end: usize) {
         let ends = &self.wire(wire).ends;
         let (node, remote, local) = (ends[end].node, ends[1 - end].address, ends[end].address);
-        match self.nodes[node].speaker.accept(self.now, remote, local) {
+        match self.nodes[node].speaker.accept(self.now, remote, local, None) {
             Ok(accepted) => {
                 let before = self.nodes[node].conns.insert(accepted.conn, (wire, end));
                 assert_eq!(before, None, "{:?} has a socket already", accepted.conn);

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use super::Random;
 use super::network::Network;
 use super::plan::{EndPlan, LinkPlan, NodePlan, Plan};
-use crate::config::Config;
-use crate::speaker::{Action, Speaker};
+use crate::config::{Config, DynamicPeerConfig, PeerConfig, Secret};
+use crate::speaker::{Action, Refusal, Speaker, Syn, ttl_min};
 use crate::types::*;
 
 /// Three speakers of an AS: the first reflects what its two clients say.
@@ -32,7 +32,7 @@ fn the_name_of_a_connection_is_not_used_again_before_its_socket_is_closed() {
     let accept = |speaker: &mut Speaker, link: usize, port: u16| {
         let remote = SocketAddr::new(plan.address(link, 1), port);
         let local = SocketAddr::new(plan.address(link, 0), 179);
-        speaker.accept(Time(0), remote, local).map(|accepted| accepted.conn)
+        speaker.accept(Time(0), remote, local, None).map(|accepted| accepted.conn)
     };
     let first = accept(&mut speaker, 0, 1).expect("the peer is configured");
     // The peer has lost its connection and dials again; another one dials before the reactor has heard of it.
@@ -47,6 +47,50 @@ fn the_name_of_a_connection_is_not_used_again_before_its_socket_is_closed() {
         }
     }
     assert_eq!(closed, [first]);
+}
+
+#[test]
+fn a_connection_must_begin_as_its_session_is_to_go_on() {
+    let plan = reflector();
+    let near = |hops| Some(Syn { ttl: ttl_min(hops), signed: false });
+    let signed = Some(Syn { ttl: 64, signed: true });
+    let unsigned = Some(Syn { ttl: 64, signed: false });
+    let too_far = Refusal::TooFar { ttl: 254, ttl_min: 255 };
+    let password = || Some(Secret::new(b"key".to_vec()));
+    for (hops, password, syn, outcome) in [
+        (None, None, None, Ok(())),
+        (None, None, unsigned, Ok(())),
+        (Some(1), None, near(1), Ok(())),
+        (Some(1), None, near(2), Err(too_far)),
+        (Some(2), None, near(2), Ok(())),
+        (Some(254), None, near(254), Ok(())),
+        (Some(1), None, None, Err(Refusal::Unproven)),
+        (None, password(), signed, Ok(())),
+        (None, password(), unsigned, Err(Refusal::Unsigned)),
+        (None, password(), None, Err(Refusal::Unproven)),
+    ] {
+        let remote = SocketAddr::new(plan.address(0, 1), 1);
+        let local = SocketAddr::new(plan.address(0, 0), 179);
+        let mut config = plan.config(0);
+        let mut settings = config.peers[0].settings.clone();
+        (settings.ttl_security_hops, settings.password) = (hops, password);
+        // The same of a configured peer, and of a range with one.
+        config.peers.retain(|peer| peer.address != remote.ip());
+        let range =
+            DynamicPeerConfig { range: Prefix::host(remote.ip()), settings: settings.clone(), limit: 1 };
+        let peer = PeerConfig { address: remote.ip(), interface: None, settings };
+        for (peers, dynamic_peers) in [(vec![peer], vec![]), (vec![], vec![range])] {
+            let config = Config { peers, dynamic_peers, ..config.clone() };
+            let mut speaker = Speaker::new(config, 1);
+            speaker.start(Time(0));
+            let configured = speaker.peer_ids().len();
+            let accepted = speaker.accept(Time(0), remote, local, syn).map(|_| ());
+            assert_eq!(accepted, outcome, "{hops:?} {syn:?}");
+            if outcome.is_err() {
+                assert_eq!(speaker.peer_ids().len(), configured, "a stranger took a place in the range");
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::io::Read;
-use std::path::PathBuf;
 
 use super::super::attrs::{PathAttributes, code};
 use super::super::finding::{Problem, Treatment};
@@ -11,23 +10,18 @@ use super::super::{Open, canonicalize, decode_update};
 use super::*;
 use crate::types::Prefix4;
 
-/// The feed's bytes, or nothing where the data are not at hand: they lie in `$KULAN_DATA`, or beside the
-/// project in `shared/data`.
-fn feed() -> Option<Vec<u8>> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let folder = std::env::var_os("KULAN_DATA").map_or_else(beside, PathBuf::from);
-    let file = std::fs::File::open(folder.join("pch-as3856-ibgp-2015.bgp.gz")).ok()?;
+const FEED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scale-tests/data/pch-as3856-ibgp-2015.bgp.gz");
+
+fn feed() -> Vec<u8> {
+    let file = std::fs::File::open(FEED).unwrap_or_else(|error| panic!("{FEED}: {error}"));
     let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(file).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    flate2::read::GzDecoder::new(file).read_to_end(&mut bytes).expect("a whole gzip file");
+    bytes
 }
 
 #[test]
 fn the_feed_comes_out_as_counted() {
-    let Some(bytes) = feed() else {
-        eprintln!("skipped: no pch-as3856-ibgp-2015.bgp.gz");
-        return;
-    };
+    let bytes = feed();
     let (mut at, mut messages, mut updates, mut ends) = (0, 0, 0, 0);
     let mut table: HashSet<Prefix4> = HashSet::new();
     let (mut announced, mut withdrawn) = (HashSet::new(), HashSet::new());
