@@ -503,8 +503,12 @@ fn fib_row(row: fib::FibRow, links: &[fib::Link]) -> FibRow {
         KernelState::Installed => FibState::Installed,
         KernelState::Pending => FibState::Pending,
         KernelState::Stale => FibState::Stale,
-        KernelState::Missing => FibState::Failed("missing: someone else removed it".into()),
-        KernelState::Differs => FibState::Failed("differs: the kernel has other next hops".into()),
+        KernelState::Missing => {
+            FibState::Failed("missing: someone else removed it, it is put back within a minute".into())
+        }
+        KernelState::Differs => {
+            FibState::Failed("differs: someone else changed it, it is put right within a minute".into())
+        }
         KernelState::Foreign => FibState::Failed("foreign: a route that is not ours is in the way".into()),
         KernelState::Unresolved => FibState::Failed("no next hop resolves".into()),
         KernelState::Failed { text, .. } => FibState::Failed(text),

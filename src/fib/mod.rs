@@ -10,9 +10,12 @@
 //! It guarantees: only routes that carry kulan's protocol number in the domain's own table, with the
 //! domain's metric, are ever changed or removed; a destination has at most one pending operation and the
 //! newest wins; next-hop objects exist before the routes that use them and go after them; whatever was
-//! lost (an overrun, a batch without an answer) is found by reading the table again, not guessed.
+//! lost (an overrun, a batch without an answer) is found by reading the table again, not guessed; what others
+//! remove or change is put back, and less and less often for whoever goes on.
 
 mod hops;
+mod losses;
+mod mending;
 mod mirror;
 pub mod netlink;
 mod objects;
@@ -21,19 +24,19 @@ mod reading;
 mod routes;
 mod writing;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use self::hops::Hops;
+use self::losses::{Found, Losses};
 use self::mirror::Mirror;
 use self::netlink::RouteWriter;
 use self::objects::ObjectTable;
 pub use self::objects::id_slot;
 use self::prefix_map::PrefixMap;
-use self::reading::{Compare, Discrepancy, Reading};
+use self::reading::{Compare, Reading};
 use self::routes::{Place, Routes, Standing, Target, Why};
 use self::writing::Flight;
 use crate::types::{DestId, Family, NextHop, NextHopId, Prefix, Time};
@@ -94,9 +97,9 @@ pub enum KernelState {
     Installed,
     /// A write is queued or under way.
     Pending,
-    /// The kernel does not have it although it was installed: someone else removed it.
+    /// The kernel does not have it although it was installed: someone else removed it. It is put back soon.
     Missing,
-    /// The kernel has it with other next hops.
+    /// The kernel has it with other next hops: someone else changed it. It is put right soon.
     Differs,
     /// A route of somebody else stands at the same prefix and metric; it is left alone.
     Foreign,
@@ -130,21 +133,6 @@ pub struct FibRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowCursor(u64);
 
-/// What a comparison with the kernel found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AuditReport {
-    /// Routes compared.
-    pub checked: u32,
-    /// Wanted, and not in the kernel.
-    pub missing: u32,
-    /// In the kernel with other next hops.
-    pub differs: u32,
-    /// Taken by a route of somebody else.
-    pub foreign: u32,
-    /// Ours in the kernel and not wanted.
-    pub extra: u32,
-}
-
 /// Counters and gauges of a [`Fib`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FibStats {
@@ -166,6 +154,8 @@ pub struct FibStats {
     pub overruns: u64,
     /// How often the kernel's tables were read anew to repair.
     pub repairs: u64,
+    /// Routes and next-hop objects that others removed or changed and that were put back, one by one.
+    pub mended: u64,
 }
 
 /// A network interface as the kernel shows it.
@@ -177,6 +167,15 @@ pub struct Link {
     pub name: String,
     /// Administratively up and with a carrier.
     pub usable: bool,
+}
+
+/// Which destination has which prefix: what the RIB knows and a [`Fib`] asks for.
+pub trait Destinations {
+    /// The prefix of a destination that [`Fib::holds`].
+    fn prefix(&self, family: Family, dest: DestId) -> Prefix;
+
+    /// The destination of exactly this prefix.
+    fn find(&self, prefix: Prefix) -> Option<DestId>;
 }
 
 /// The routes and next hops of one domain, and the way into the kernel's table. See the module's essay.
@@ -196,11 +195,6 @@ pub struct Fib {
     reading: Option<Reading>,
     /// The walk that compares what was read with what is wanted.
     compare: Option<Compare>,
-    /// A comparison was asked for, perhaps with a repair.
-    audit_wanted: Option<bool>,
-    audit: Option<AuditReport>,
-    /// What the last comparison found, until the route is next written.
-    discrepancies: HashMap<Place, Discrepancy, FixedState>,
     ready: bool,
     initial_sync_over: bool,
     stale_until: Option<Time>,
@@ -209,7 +203,11 @@ pub struct Fib {
     /// Those of `stale` that are about to be removed.
     sweep: Vec<Prefix>,
     /// Routes of ours that somebody else removed or replaced.
-    lost: PrefixMap<()>,
+    losses: Losses<Prefix>,
+    /// The same of next-hop objects, by id.
+    lost_objects: Losses<u32>,
+    /// Times when so much was lost that the table has to be read anew.
+    floods: Losses<()>,
     /// Destinations that a route of somebody else keeps out of the kernel.
     foreign: PrefixMap<Place>,
     /// Where the walk is that queues the routes of lost sets again.
@@ -228,6 +226,7 @@ pub struct Fib {
     errors: u64,
     overruns: u64,
     repairs: u64,
+    mended: u64,
 }
 
 impl Fib {
@@ -243,15 +242,14 @@ impl Fib {
             flight: None,
             reading: Some(Reading::everything(options.table)),
             compare: None,
-            audit_wanted: None,
-            audit: None,
-            discrepancies: HashMap::default(),
             ready: false,
             initial_sync_over: false,
             stale_until: None,
             stale: PrefixMap::default(),
             sweep: Vec::new(),
-            lost: PrefixMap::default(),
+            losses: Losses::new(mending::ROUTE_WAIT_MS),
+            lost_objects: Losses::new(mending::OBJECT_WAIT_MS),
+            floods: Losses::new(mending::ROUTE_WAIT_MS),
             foreign: PrefixMap::default(),
             resend: None,
             removals: VecDeque::new(),
@@ -264,6 +262,7 @@ impl Fib {
             errors: 0,
             overruns: 0,
             repairs: 0,
+            mended: 0,
             options,
         }
     }
@@ -331,18 +330,6 @@ impl Fib {
         self.begin_sweep();
     }
 
-    /// Compares the kernel's table with what is wanted, and with `repair` brings it there. The result is
-    /// [`Fib::audit`] when the table has been read.
-    pub fn begin_audit(&mut self, repair: bool) {
-        self.audit_wanted = Some(repair || self.audit_wanted == Some(true));
-        self.audit = None;
-    }
-
-    /// The last comparison's result; `None` while one is under way or if there was none.
-    pub fn audit(&self) -> Option<AuditReport> {
-        self.audit
-    }
-
     /// How a destination stands in the kernel; nothing if it is not to be there and is not there.
     pub fn row_of(&self, family: Family, dest: DestId, prefix: Prefix) -> Option<FibRow> {
         self.routes.holds((family, dest)).then(|| self.row((family, dest), prefix))
@@ -395,7 +382,6 @@ impl Fib {
             next_hops.extend(hops.iter().map(|hop| self.hops.get(*hop).next_hop.addr));
             legs.extend(self.objects.legs_of(set).map(|leg| (leg.gateway, leg.ifindex)));
         }
-        let in_kernel = || wanted.set().is_some_and(|set| self.objects.kernel_id(set).is_some());
         let state = match standing {
             Standing::Pending => KernelState::Pending,
             Standing::Troubled(Why::Unresolved) => KernelState::Unresolved,
@@ -404,16 +390,26 @@ impl Fib {
                 let text = self.texts.get(usize::from(text)).map_or("", |text| text);
                 KernelState::Failed { errno, text: text.to_owned() }
             }
-            Standing::Clean if !in_kernel() => KernelState::Unresolved,
-            Standing::Clean => match self.discrepancies.get(&place) {
-                None if self.lost.get(prefix).is_some() => KernelState::Missing,
-                None => KernelState::Installed,
-                Some(Discrepancy::Missing) => KernelState::Missing,
-                Some(Discrepancy::Differs) => KernelState::Differs,
-                Some(Discrepancy::Foreign) => KernelState::Foreign,
-            },
+            Standing::Clean => self.clean_state(prefix, wanted),
         };
         FibRow { prefix, next_hops, legs, state }
+    }
+
+    /// How a route stands that we wrote, and that others may have touched since.
+    fn clean_state(&self, prefix: Prefix, wanted: Target) -> KernelState {
+        let id = wanted.set().and_then(|set| self.objects.kernel_id(set));
+        let mut ids = wanted.set().into_iter().flat_map(|set| self.objects.ids_of(set));
+        let object = ids.find_map(|id| self.lost_objects.get(id));
+        match (self.losses.get(prefix), id) {
+            (Some(Found::Nothing), _) => KernelState::Missing,
+            (Some(Found::Foreign), _) => KernelState::Foreign,
+            (Some(Found::Other(other)), Some(id)) if other != id => KernelState::Differs,
+            (Some(Found::Unsure), _) => KernelState::Pending,
+            (_, None) if object.is_some() => KernelState::Missing,
+            (_, None) => KernelState::Unresolved,
+            (_, Some(_)) if object.is_some() => KernelState::Differs,
+            (_, Some(_)) => KernelState::Installed,
+        }
     }
 
     /// What keeps the domain from working at all, for people: a missing privilege, a kernel too old.
@@ -434,6 +430,7 @@ impl Fib {
             errors: self.errors,
             overruns: self.overruns,
             repairs: self.repairs,
+            mended: self.mended,
         }
     }
 

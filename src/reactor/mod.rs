@@ -583,7 +583,7 @@ impl Reactor {
         let (Some(socket), Some((fib, rib))) = (&mut self.netlink, self.speaker.kernel()) else {
             return false;
         };
-        match socket.drive(fib, now, &|family, dest| rib.prefix(family, dest)) {
+        match socket.drive(fib, now, rib) {
             Ok(more) => more,
             Err(error) => {
                 error!("the netlink socket failed, the kernel's routes stay as they are: {error}");

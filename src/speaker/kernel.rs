@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use smallvec::SmallVec;
 
 use super::Speaker;
-use crate::fib::Fib;
+use crate::fib::{Destinations, Fib};
 use crate::rib::Rib;
 use crate::types::*;
 
@@ -78,6 +78,16 @@ impl Speaker {
     /// The kernel's side, and the table whose prefixes it asks for: what the netlink socket needs.
     pub(crate) fn kernel(&mut self) -> Option<(&mut Fib, &Rib)> {
         Some((self.fib.as_mut()?, &self.rib))
+    }
+}
+
+impl Destinations for Rib {
+    fn prefix(&self, family: Family, dest: DestId) -> Prefix {
+        Rib::prefix(self, family, dest)
+    }
+
+    fn find(&self, prefix: Prefix) -> Option<DestId> {
+        Rib::find(self, prefix)
     }
 }
 
