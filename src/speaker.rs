@@ -123,7 +123,7 @@ impl Speaker {
             link_scopes: HashMap::default(),
             changed: [Vec::new(), Vec::new()],
             scratch: Scratch::default(),
-            initial_sync: InitialSync::new(None, None),
+            initial_sync: InitialSync::none(),
             api_networks: HashSet::default(),
             watch: Watch::default(),
             unusable_count: 0,
@@ -173,6 +173,7 @@ impl Speaker {
             changed.clear();
         }
         let mut more = self.rib.decide(DECIDE_PER_TURN, &mut self.changed);
+        let decided = !more;
         let changed = std::mem::take(&mut self.changed);
         for family in Family::ALL {
             let changed = &changed[family.index()];
@@ -187,6 +188,7 @@ impl Speaker {
             }
         }
         self.changed = changed;
+        self.sweep_when_decided(decided);
         more |= self.export.drain(&self.rib, now, EXPORT_PER_TURN);
         while let Some(peer) = self.export.poll_ready() {
             let conn = self.peers[peer.index()].as_ref().and_then(|peer| peer.established_conn());

@@ -52,8 +52,6 @@ pub(super) struct Member {
     pub phase: Phase,
     /// The class of the walk that it takes part in beside [`Phase::Main`].
     pub walk: Option<u8>,
-    /// Its End-of-RIB is due, but was held back.
-    pub owed_end_of_rib: bool,
     /// A refresh that it has asked for and that has not begun; whether an enhanced one.
     pub wants_refresh: Option<bool>,
     /// Where it reads the ring; none while [`Phase::Waiting`] or [`Phase::CatchingUp`].
@@ -76,7 +74,6 @@ impl Member {
             peer,
             phase: Phase::Waiting,
             walk: None,
-            owed_end_of_rib: false,
             wants_refresh: None,
             cursor: None,
             planned: None,

@@ -39,7 +39,7 @@ use self::prefix_map::PrefixMap;
 use self::reading::{Compare, Reading};
 use self::routes::{Place, Routes, Standing, Target, Why};
 use self::writing::Flight;
-use crate::types::{DestId, Family, NextHop, NextHopId, Prefix, Time};
+use crate::types::{DestId, Family, FamilySet, NextHop, NextHopId, Prefix, Time};
 
 /// The number that marks kulan's routes and next-hop objects (`rtm_protocol`, `nh_protocol`). Free in
 /// iproute2's `rt_protos`, in FRR's own numbers (186 to 198) and in Cilium's (which uses `kernel`).
@@ -105,7 +105,7 @@ pub enum KernelState {
     Foreign,
     /// No next hop resolves at the moment.
     Unresolved,
-    /// In the kernel from an earlier run and not learned again yet.
+    /// In the kernel from an earlier run, and not learned again yet or not to be replaced yet.
     Stale,
     /// The kernel refused it.
     Failed {
@@ -197,6 +197,8 @@ pub struct Fib {
     compare: Option<Compare>,
     ready: bool,
     initial_sync_over: bool,
+    /// Families of which nothing replaces a stale route for now.
+    held: FamilySet,
     stale_until: Option<Time>,
     /// Routes of ours in the kernel that no destination wants, with their next-hop ids.
     stale: PrefixMap<u32>,
@@ -244,6 +246,7 @@ impl Fib {
             compare: None,
             ready: false,
             initial_sync_over: false,
+            held: FamilySet::EMPTY,
             stale_until: None,
             stale: PrefixMap::default(),
             sweep: Vec::new(),
@@ -322,11 +325,31 @@ impl Fib {
         self.ready
     }
 
+    /// While `hold` is set, a route that an earlier process left in the kernel keeps forwarding although another
+    /// one is wanted there (RFC 4724 §4.1: routes are not selected yet). What has nothing in its place goes in
+    /// at once.
+    pub fn hold_stale(&mut self, family: Family, hold: bool) {
+        if hold {
+            self.held.insert(family);
+            return;
+        }
+        self.held.remove(family);
+        self.routes.retry_where(|(of, _), _, why| of == family && why == Why::Held);
+    }
+
+    /// Whether every next hop has been looked at and what came of it has been taken.
+    pub fn is_resolved(&self) -> bool {
+        self.is_settled() && !self.hops.is_dirty() && !self.hops.has_changes()
+    }
+
     /// All peers have sent their tables (End-of-RIB), or the wait for them is over: what an earlier run
     /// left in the kernel and nobody announced again is removed.
     pub fn end_of_initial_sync(&mut self) {
         self.initial_sync_over = true;
         self.stale_until = None;
+        for family in self.held.iter() {
+            self.hold_stale(family, false);
+        }
         self.begin_sweep();
     }
 
@@ -386,6 +409,7 @@ impl Fib {
             Standing::Pending => KernelState::Pending,
             Standing::Troubled(Why::Unresolved) => KernelState::Unresolved,
             Standing::Troubled(Why::Foreign) => KernelState::Foreign,
+            Standing::Troubled(Why::Held) => KernelState::Stale,
             Standing::Troubled(Why::Refused { errno, text }) => {
                 let text = self.texts.get(usize::from(text)).map_or("", |text| text);
                 KernelState::Failed { errno, text: text.to_owned() }

@@ -122,6 +122,8 @@ pub enum Why {
     Unresolved,
     /// A route of somebody else is in the way.
     Foreign,
+    /// An earlier process left another route there, which stays for now.
+    Held,
     /// The kernel said no; the number of a text is beside the errno.
     Refused { errno: i32, text: u8 },
 }

@@ -624,6 +624,41 @@ fn a_route_with_our_number_that_we_do_not_want_goes() {
 }
 
 #[test]
+fn while_selection_is_deferred_what_is_stale_keeps_forwarding_and_what_is_new_goes_in() {
+    let mut first = World::new(Kernel::new());
+    first.settle();
+    first.set(0, &[1]);
+    first.set(1, &[1]);
+    first.set(2, &[1]);
+    first.settle();
+    let mut world = World::new(std::mem::take(&mut first.kernel));
+    world.kernel.replies.clear();
+    for family in Family::ALL {
+        world.fib.hold_stale(family, true);
+    }
+    world.settle();
+    let before = world.kernel.routes.clone();
+    // Another way, the same way, and a prefix that the kernel does not have.
+    world.set(0, &[2]);
+    world.set(2, &[1]);
+    world.set(4, &[2]);
+    world.settle();
+    assert!(before.iter().all(|(prefix, route)| world.kernel.routes.get(prefix) == Some(route)));
+    let states = [(0, KernelState::Stale), (2, KernelState::Installed), (4, KernelState::Installed)];
+    for (number, state) in states {
+        assert_eq!(shown(&world, number), state);
+    }
+    for family in Family::ALL {
+        world.fib.hold_stale(family, false);
+    }
+    world.settle();
+    assert_eq!(shown(&world, 0), KernelState::Installed);
+    world.fib.end_of_initial_sync();
+    world.settle();
+    world.check();
+}
+
+#[test]
 fn a_batch_has_one_acknowledgement() {
     let mut world = World::new(Kernel::new());
     world.settle();

@@ -233,6 +233,11 @@ impl Fib {
                     self.routes.done(change, &mut self.objects);
                     continue;
                 }
+                if self.held.contains(change.place.0) {
+                    self.stale.insert(prefix, left);
+                    self.routes.failed(now, change, Why::Held);
+                    continue;
+                }
                 // Kept with the change: should the write have to be repeated, what was left is still there.
                 change.old = Target::Unknown;
             }

@@ -139,6 +139,7 @@ impl Speaker {
             None => {}
         }
         self.reconfigure(now, id);
+        self.check_initial_sync(now);
         if effect.refresh_in {
             self.soft_reset_in(id);
         }
