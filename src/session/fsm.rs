@@ -248,6 +248,13 @@ impl Session {
         if self.retention.deadline().is_some_and(|deadline| deadline <= now) {
             self.remove_retained();
         }
+        for family in Family::ALL {
+            let by = &mut self.refreshed_by[family.index()];
+            if *by <= now {
+                *by = NEVER;
+                self.outputs.push(Output::RemoveStale(FamilySet::only(family)));
+            }
+        }
         self.dial_when_due(now);
         self.say_if_gone();
     }
@@ -339,11 +346,29 @@ impl Session {
             // RFC 2918 §4 and RFC 7313 §5: what was not agreed on is ignored.
             Ok(RouteRefresh { kind: RefreshKind::Unknown(_), .. }) => {}
             Ok(refresh) => {
-                if let Some(family) = refresh.family().filter(|it| negotiated.families.contains(*it)) {
+                if let Some(family) = refresh.family().filter(|it| negotiated.families.contains(*it))
+                    && self.refresh_is_in_order(family, refresh.kind, now)
+                {
                     self.outputs.push(Output::RouteRefresh(family, refresh.kind));
                 }
             }
             Err(error) => self.fail(slot, error, now),
+        }
+    }
+
+    /// Starts and stops the wait for the end of a refresh. An end without a beginning means nothing: what is stale
+    /// then is stale for another reason. A second beginning does not prolong the wait, or a peer that never comes
+    /// to an end could keep its stale routes for ever.
+    fn refresh_is_in_order(&mut self, family: Family, kind: RefreshKind, now: Time) -> bool {
+        let by = &mut self.refreshed_by[family.index()];
+        match kind {
+            RefreshKind::Begin => {
+                let stale_time_s = self.settings.graceful_restart.stale_time_s;
+                *by = (*by).min(now.plus_s(stale_time_s.into()));
+                true
+            }
+            RefreshKind::End => std::mem::replace(by, NEVER) != NEVER,
+            RefreshKind::Request | RefreshKind::Unknown(_) => true,
         }
     }
 
@@ -405,6 +430,7 @@ impl Session {
                 self.errors = 0;
             }
             self.changed_at = now;
+            self.refreshed_by = [NEVER; 2];
             let (retain, restart_time_s) = retained_after(connection.negotiated.as_deref(), &failure);
             self.retention.begin(retain, restart_time_s, now);
             self.outputs.push(Output::Down { retain });

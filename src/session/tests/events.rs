@@ -338,6 +338,29 @@ fn refreshes_are_handed_on_for_families_in_use() {
     assert_eq!(notification(&outputs).map(|(_, sent)| (sent.code, sent.subcode)), Some((7, 1)));
 }
 
+/// RFC 7313 §4: what is stale since the beginning of a refresh must not stay for ever.
+#[test]
+fn a_refresh_that_does_not_end_in_its_time_is_ended() {
+    let stale_time_s = u64::from(ours().graceful_restart.stale_time_s);
+    let quiet = |settings| SessionSettings { hold_time_s: 0, ..settings };
+    let mut lone = Lone::at(State::Established, quiet(ours()));
+    let told = |kind| vec![Output::RouteRefresh(Family::Ipv6Unicast, kind)];
+    let (begin, end) = ([0, 2, 1, 1], [0, 2, 2, 1]);
+    let gone = [Output::RemoveStale(FamilySet::only(Family::Ipv6Unicast))];
+    assert_eq!(lone.message(Slot::A, MessageKind::RouteRefresh, &begin), told(RefreshKind::Begin));
+    assert_eq!(lone.pass_s(stale_time_s - 1), []);
+    assert_eq!(lone.message(Slot::A, MessageKind::RouteRefresh, &begin), told(RefreshKind::Begin));
+    assert_eq!(lone.pass_s(1), gone, "beginning again is no way to go on for ever");
+    assert_eq!(lone.message(Slot::A, MessageKind::RouteRefresh, &end), [], "it was ended already");
+    // One that ends in time leaves nothing to be ended, and so does one whose session goes down.
+    assert_eq!(lone.message(Slot::A, MessageKind::RouteRefresh, &begin), told(RefreshKind::Begin));
+    assert_eq!(lone.message(Slot::A, MessageKind::RouteRefresh, &end), told(RefreshKind::End));
+    assert_eq!(lone.pass_s(2 * stale_time_s), []);
+    lone.message(Slot::A, MessageKind::RouteRefresh, &begin);
+    lone.input(|session, now| session.handle_shutdown("", now));
+    assert_eq!(lone.session.next_deadline(), None);
+}
+
 #[test]
 fn a_dynamic_peer_leaves_when_it_is_down() {
     let mut session = Session::new(Rc::new(without_restart(ours())), true, 1);
