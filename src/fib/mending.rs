@@ -38,9 +38,9 @@ impl Fib {
             return;
         }
         self.correct_census(prefix, found);
-        if self.stale.get(prefix).is_some() {
+        if self.stale.contains(prefix) {
             match found {
-                Found::Other(id) => drop(self.stale.insert(prefix, id)),
+                Found::Other(id) => self.stale.insert(prefix, id),
                 Found::Nothing | Found::Foreign | Found::Unsure => drop(self.stale.remove(prefix)),
             }
             return;
@@ -79,7 +79,7 @@ impl Fib {
         let kernel = self.objects.kernel();
         let is_gone = |id: &u32| ids.contains(id) && !kernel.contains_key(id);
         if !self.stale.is_empty() && ids.iter().any(is_gone) {
-            self.stale.retain(|_, id| !is_gone(id));
+            self.stale.retain(|id| !is_gone(&id));
         }
     }
 

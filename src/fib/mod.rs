@@ -22,6 +22,7 @@ mod objects;
 mod prefix_map;
 mod reading;
 mod routes;
+mod stale;
 mod writing;
 
 use std::collections::VecDeque;
@@ -32,12 +33,13 @@ use smallvec::SmallVec;
 use self::hops::Hops;
 use self::losses::{Found, Losses};
 use self::mirror::Mirror;
-use self::netlink::RouteWriter;
+use self::netlink::{Object, RouteWriter, Via};
 use self::objects::ObjectTable;
 pub use self::objects::id_slot;
 use self::prefix_map::PrefixMap;
 use self::reading::{Compare, Reading};
 use self::routes::{Place, Routes, Standing, Target, Why};
+use self::stale::Stale;
 use self::writing::Flight;
 use crate::types::{DestId, Family, FamilySet, NextHop, NextHopId, Prefix, Time};
 
@@ -105,8 +107,10 @@ pub enum KernelState {
     Foreign,
     /// No next hop resolves at the moment.
     Unresolved,
-    /// In the kernel from an earlier run, and not learned again yet or not to be replaced yet.
+    /// In the kernel from an earlier run and not learned again yet.
     Stale,
+    /// In the kernel from an earlier run, and not to be replaced before all peers have told their tables.
+    Deferred,
     /// The kernel refused it.
     Failed {
         /// The positive errno.
@@ -128,10 +132,6 @@ pub struct FibRow {
     /// How it stands in the kernel.
     pub state: KernelState,
 }
-
-/// Where a walk of [`Fib::rows`] goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowCursor(u64);
 
 /// Counters and gauges of a [`Fib`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -201,7 +201,7 @@ pub struct Fib {
     held: FamilySet,
     stale_until: Option<Time>,
     /// Routes of ours in the kernel that no destination wants, with their next-hop ids.
-    stale: PrefixMap<u32>,
+    stale: Stale,
     /// Those of `stale` that are about to be removed.
     sweep: Vec<Prefix>,
     /// Routes of ours that somebody else removed or replaced.
@@ -248,7 +248,7 @@ impl Fib {
             initial_sync_over: false,
             held: FamilySet::EMPTY,
             stale_until: None,
-            stale: PrefixMap::default(),
+            stale: Stale::default(),
             sweep: Vec::new(),
             losses: Losses::new(mending::ROUTE_WAIT_MS),
             lost_objects: Losses::new(mending::OBJECT_WAIT_MS),
@@ -358,43 +358,31 @@ impl Fib {
         self.routes.holds((family, dest)).then(|| self.row((family, dest), prefix))
     }
 
-    /// Up to `limit` rows after `after`, in no order of prefixes, into `out`; where to go on, or `None`
-    /// at the end.
-    pub fn rows(
-        &self,
-        after: Option<RowCursor>,
-        limit: usize,
-        prefix: &dyn Fn(Family, DestId) -> Prefix,
-        out: &mut Vec<FibRow>,
-    ) -> Option<RowCursor> {
-        const STALE: u64 = 2;
-        let start = after.map_or(0, |cursor| cursor.0);
-        let (mut section, mut at) = (start >> 32, start as u32);
-        let mut left = limit;
-        for family in Family::ALL.into_iter().skip(section as usize) {
-            while at < self.routes.end(family) {
-                if left == 0 {
-                    return Some(RowCursor(section << 32 | u64::from(at)));
-                }
-                let dest = DestId(at);
-                if self.routes.holds((family, dest)) {
-                    out.push(self.row((family, dest), prefix(family, dest)));
-                    left -= 1;
-                }
-                at += 1;
-            }
-            (section, at) = (section + 1, 0);
+    /// The routes of a family that an earlier process left in the kernel and nobody has announced again, in the order
+    /// of prefixes, behind `after`.
+    pub fn stale_rows(&self, family: Family, after: Option<Prefix>) -> impl Iterator<Item = FibRow> + '_ {
+        self.stale.after(family, after).map(|(prefix, id)| {
+            let legs = self.ways_of(id).into_iter().filter_map(|via| Some((via.gateway?, via.ifindex)));
+            FibRow { prefix, next_hops: Vec::new(), legs: legs.collect(), state: KernelState::Stale }
+        })
+    }
+
+    /// When stale routes are removed at the latest; nothing: they are being removed, or none were left.
+    pub fn stale_until(&self) -> Option<Time> {
+        self.stale_until
+    }
+
+    /// Where an object of the kernel leads.
+    fn ways_of(&self, id: u32) -> SmallVec<[Via; 2]> {
+        let objects = self.objects.kernel();
+        let single = |id: &u32| match objects.get(id) {
+            Some(Object::Single(via)) => Some(*via),
+            _ => None,
+        };
+        match objects.get(&id) {
+            Some(Object::Group(members)) => members.iter().filter_map(|(id, _)| single(id)).collect(),
+            _ => single(&id).into_iter().collect(),
         }
-        for (prefix, _) in self.stale.iter().skip(at as usize) {
-            if left == 0 {
-                return Some(RowCursor(STALE << 32 | u64::from(at)));
-            }
-            let state = KernelState::Stale;
-            out.push(FibRow { prefix, next_hops: Vec::new(), legs: Vec::new(), state });
-            left -= 1;
-            at += 1;
-        }
-        None
     }
 
     fn row(&self, place: Place, prefix: Prefix) -> FibRow {
@@ -409,7 +397,7 @@ impl Fib {
             Standing::Pending => KernelState::Pending,
             Standing::Troubled(Why::Unresolved) => KernelState::Unresolved,
             Standing::Troubled(Why::Foreign) => KernelState::Foreign,
-            Standing::Troubled(Why::Held) => KernelState::Stale,
+            Standing::Troubled(Why::Held) => KernelState::Deferred,
             Standing::Troubled(Why::Refused { errno, text }) => {
                 let text = self.texts.get(usize::from(text)).map_or("", |text| text);
                 KernelState::Failed { errno, text: text.to_owned() }

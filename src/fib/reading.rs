@@ -14,6 +14,7 @@ use super::netlink::{
 };
 use super::prefix_map::PrefixMap;
 use super::routes::{Target, Why};
+use super::stale::Stale;
 use super::{Destinations, Fib};
 use crate::types::{DestId, Family, Prefix, Time};
 
@@ -427,7 +428,7 @@ impl Fib {
         // What was read before its object went, went with it.
         let objects = self.objects.kernel();
         census.retain(|_, id| *id != FOREIGN && (*id == 0 || objects.contains_key(id)));
-        self.stale = census;
+        self.stale = Stale::of(&census);
         if !self.ready {
             self.ready = true;
             if !self.initial_sync_over {
@@ -440,9 +441,7 @@ impl Fib {
     /// What nobody wants is removed once the initial synchronisation is over.
     pub(super) fn begin_sweep(&mut self) {
         if self.initial_sync_over && self.options.install {
-            // In the order of a hash: the kernel's trie removes scattered routes two to three times as fast
-            // as neighbours, for which it shrinks the same nodes over and over.
-            self.sweep = self.stale.iter().map(|(prefix, _)| prefix).collect();
+            self.sweep = self.stale.scattered();
         }
     }
 }

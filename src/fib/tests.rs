@@ -644,7 +644,7 @@ fn while_selection_is_deferred_what_is_stale_keeps_forwarding_and_what_is_new_go
     world.set(4, &[2]);
     world.settle();
     assert!(before.iter().all(|(prefix, route)| world.kernel.routes.get(prefix) == Some(route)));
-    let states = [(0, KernelState::Stale), (2, KernelState::Installed), (4, KernelState::Installed)];
+    let states = [(0, KernelState::Deferred), (2, KernelState::Installed), (4, KernelState::Installed)];
     for (number, state) in states {
         assert_eq!(shown(&world, number), state);
     }

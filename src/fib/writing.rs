@@ -256,7 +256,6 @@ impl Fib {
             }
             if self.sweep.is_empty() {
                 self.sweep = Vec::new();
-                self.stale.shrink_if_empty();
             }
         }
     }

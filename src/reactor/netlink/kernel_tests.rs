@@ -214,14 +214,14 @@ impl Domain {
     }
 
     fn rows(&self) -> Vec<FibRow> {
-        let prefix = |family: Family, dest: DestId| self.prefixes.prefix(family, dest);
-        let (mut rows, mut after) = (Vec::new(), None);
-        loop {
-            after = self.fib.rows(after, 3, &prefix, &mut rows);
-            if after.is_none() {
-                return rows;
+        let mut rows = Vec::new();
+        for family in Family::ALL {
+            for (dest, prefix) in self.prefixes.0[family.index()].iter().enumerate() {
+                rows.extend(self.fib.row_of(family, DestId(dest as u32), *prefix));
             }
+            rows.extend(self.fib.stale_rows(family, None));
         }
+        rows
     }
 
     fn state(&self, prefix: &str) -> Option<KernelState> {
@@ -403,7 +403,15 @@ kernel_test! {
         let kept = (route(all[0]), route6(all[2]));
 
         let mut domain = Domain::started(options());
-        assert_eq!(domain.rows().iter().filter(|row| row.state == KernelState::Stale).count(), 4);
+        let stale = domain.rows();
+        assert!(stale.iter().all(|row| row.state == KernelState::Stale));
+        let mut prefixes: Vec<Prefix> = all.iter().map(|prefix| prefix.parse().unwrap()).collect();
+        prefixes.sort_unstable();
+        assert_eq!(stale.iter().map(|row| row.prefix).collect::<Vec<_>>(), prefixes);
+        assert_eq!(stale.iter().map(|row| row.legs.len()).sum::<usize>(), 5, "where they lead: {stale:?}");
+        let behind = domain.fib.stale_rows(Family::Ipv4Unicast, Some(prefixes[0]));
+        assert_eq!(behind.map(|row| row.prefix).collect::<Vec<_>>(), prefixes[1..2]);
+        assert_eq!(domain.fib.stale_until(), Some(domain.now.plus_s(options().stale_time_s)));
         let before = domain.fib.stats().requests;
         domain.set(all[0], &["10.1.0.2", "10.2.0.2"]);
         domain.set(all[2], &["2001:db8:1::2"]);
