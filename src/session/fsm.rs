@@ -66,12 +66,20 @@ impl Session {
         }
     }
 
-    /// The configuration of the peer changed. Takes the session down (Cease, Other Configuration Change)
-    /// only if what the peer was told has changed.
+    /// The configuration of the peer changed. Takes the session down (Cease, Other Configuration Change) only
+    /// if it cannot go on as it is. The hold time, graceful restart and extended messages were settled with the
+    /// OPENs and count from the next session on; a connection that is still exchanging them begins anew.
     pub fn handle_reconfigured(&mut self, settings: Rc<SessionSettings>, now: Time) {
         let old = std::mem::replace(&mut self.settings, settings);
+        let cease = Notification::new(notification::CEASE, cease::CONFIG_CHANGE);
         if self.running && old.needs_reset(&self.settings) {
-            self.end_connections(&Notification::new(notification::CEASE, cease::CONFIG_CHANGE), now);
+            self.end_connections(&cease, now);
+        } else if old.opens_differently(&self.settings) {
+            for slot in Slot::ALL {
+                if matches!(self.connection(slot).state, State::OpenSent | State::OpenConfirm) {
+                    self.fail(slot, cease.clone(), now);
+                }
+            }
         }
         if self.never_dials() {
             self.dial_at = NEVER;

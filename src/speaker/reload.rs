@@ -151,7 +151,7 @@ impl Speaker {
         }
     }
 
-    /// Gives a session its settings anew; it goes down only if what the peer was told has changed.
+    /// Gives a session its settings anew; it goes down only if it cannot go on as it is.
     fn reconfigure(&mut self, now: Time, id: PeerId) {
         let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
         let settings = Rc::new(SessionSettings::new(&self.config.speaker, &peer.settings));
@@ -179,6 +179,9 @@ fn words(effect: Effect) -> String {
     }
     if effect.refresh_out {
         parts.push("ours are sent anew");
+    }
+    if effect.next_session {
+        parts.push("hold time, graceful restart and extended messages count from its next session on");
     }
     if parts.is_empty() { "changed".into() } else { format!("changed, {}", parts.join(", ")) }
 }

@@ -185,15 +185,40 @@ fn a_removed_peer_is_told() {
 }
 
 #[test]
-fn only_what_the_peer_was_told_needs_a_reset() {
+fn only_what_a_session_cannot_go_on_with_needs_a_reset() {
     let mut lone = Lone::at(State::Established, ours());
-    let quiet = SessionSettings { connect_retry_s: 3, passive: true, ..ours() };
-    assert_eq!(lone.input(|session, now| session.handle_reconfigured(Rc::new(quiet), now)), []);
+    let later = SessionSettings {
+        connect_retry_s: 3,
+        passive: true,
+        hold_time_s: 30,
+        extended_messages: !ours().extended_messages,
+        graceful_restart: GracefulRestart { restart_time_s: 7, ..ours().graceful_restart },
+        ..ours()
+    };
+    let hold_time_s = lone.session.negotiated().expect("it is up").hold_time_s;
+    assert_eq!(lone.input(|session, now| session.handle_reconfigured(Rc::new(later), now)), []);
     assert_eq!(lone.session.state(), State::Established);
-    let loud = SessionSettings { hold_time_s: 30, ..ours() };
+    assert_eq!(lone.session.negotiated().expect("it is up").hold_time_s, hold_time_s);
+    let loud = SessionSettings { families: FamilySet::only(Family::Ipv4Unicast), ..ours() };
     let outputs = lone.input(|session, now| session.handle_reconfigured(Rc::new(loud), now));
     assert_eq!(notification(&outputs).map(|(_, sent)| (sent.code, sent.subcode)), Some((6, 6)));
     assert!(lone.pass_s(2).contains(&Output::Connect(Slot::A)));
+}
+
+/// An OPEN is on its way that says what does not hold any more.
+#[test]
+fn a_connection_in_the_middle_of_its_opens_begins_anew_with_other_ones() {
+    for state in [State::OpenSent, State::OpenConfirm] {
+        let mut lone = Lone::at(state, without_restart(ours()));
+        let later = SessionSettings { hold_time_s: 30, ..without_restart(ours()) };
+        let outputs = lone.input(|session, now| session.handle_reconfigured(Rc::new(later), now));
+        assert_eq!(notification(&outputs).map(|(_, sent)| (sent.code, sent.subcode)), Some((6, 6)));
+        let same = lone.session.settings().as_ref().clone();
+        assert!(lone.pass_s(2).contains(&Output::Connect(Slot::A)));
+        lone.input(|session, now| session.handle_connected(Slot::A, now));
+        let quiet = SessionSettings { connect_retry_s: 3, ..same };
+        assert_eq!(lone.input(|session, now| session.handle_reconfigured(Rc::new(quiet), now)), []);
+    }
 }
 
 /// RFC 4486 §4.
