@@ -66,6 +66,8 @@ pub struct FibOptions {
     pub install: bool,
     /// How long routes of an earlier run are kept when nobody calls [`Fib::end_of_initial_sync`].
     pub stale_time_s: u64,
+    /// Tables and metrics at which the configuration before had its routes: they go when what is wanted is in.
+    pub evict: Vec<(u32, u32)>,
 }
 
 impl Default for FibOptions {
@@ -77,7 +79,14 @@ impl Default for FibOptions {
             protocol: PROTOCOL,
             install: false,
             stale_time_s: 600,
+            evict: Vec::new(),
         }
+    }
+}
+
+impl FibOptions {
+    fn writer(&self) -> RouteWriter {
+        RouteWriter { table: self.table, metric: self.metric, protocol: self.protocol }
     }
 }
 
@@ -210,6 +219,10 @@ pub struct Fib {
     lost_objects: Losses<u32>,
     /// Times when so much was lost that the table has to be read anew.
     floods: Losses<()>,
+    /// Where the configuration before had its routes, until they are gone.
+    evictions: Vec<RouteWriter>,
+    /// Those routes, by the index of their place.
+    evict: Vec<(usize, Prefix)>,
     /// Destinations that a route of somebody else keeps out of the kernel.
     foreign: PrefixMap<Place>,
     /// Where the walk is that queues the routes of lost sets again.
@@ -234,15 +247,21 @@ pub struct Fib {
 impl Fib {
     /// A domain's kernel state; nothing is read or written before the first [`Fib::poll_batch`].
     pub fn new(options: FibOptions) -> Fib {
+        let own = (options.table, options.metric);
+        let evicted = options.evict.iter().filter(|place| !options.install || **place != own);
+        let evictions: Vec<RouteWriter> = evicted
+            .map(|(table, metric)| RouteWriter { table: *table, metric: *metric, ..options.writer() })
+            .collect();
+        let places: Vec<u32> = evictions.iter().map(|place| place.table).collect();
         Fib {
-            writer: RouteWriter { table: options.table, metric: options.metric, protocol: options.protocol },
+            writer: options.writer(),
             mirror: Mirror::new(options.table),
             hops: Hops::default(),
-            objects: ObjectTable::new(options.protocol, options.table),
+            objects: ObjectTable::new(options.protocol, options.table, &places),
             routes: Routes::default(),
             seq: 0,
             flight: None,
-            reading: Some(Reading::everything(options.table)),
+            reading: Some(Reading::everything(options.table, &places)),
             compare: None,
             ready: false,
             initial_sync_over: false,
@@ -253,6 +272,8 @@ impl Fib {
             losses: Losses::new(mending::ROUTE_WAIT_MS),
             lost_objects: Losses::new(mending::OBJECT_WAIT_MS),
             floods: Losses::new(mending::ROUTE_WAIT_MS),
+            evictions,
+            evict: Vec::new(),
             foreign: PrefixMap::default(),
             resend: None,
             removals: VecDeque::new(),
@@ -273,6 +294,18 @@ impl Fib {
     /// What it was made with.
     pub fn options(&self) -> &FibOptions {
         &self.options
+    }
+
+    /// From here on a route has at most so many next hops; those that are there are set anew by the caller.
+    pub fn set_max_paths(&mut self, max_paths: usize) {
+        self.options.max_paths = max_paths;
+    }
+
+    /// The tables and metrics at which there may be routes of ours: where another [`Fib`] that takes the place of
+    /// this one has to look for what is to go.
+    pub fn places(&self) -> Vec<(u32, u32)> {
+        let own = self.options.install.then_some((self.options.table, self.options.metric));
+        own.into_iter().chain(self.evictions.iter().map(|place| (place.table, place.metric))).collect()
     }
 
     /// Wants `dest` to have the next hops `next_hops`, best first; all must be tracked. At most
@@ -318,6 +351,11 @@ impl Fib {
     /// A tracked next hop whose reachability or metric changed.
     pub fn poll_next_hop_change(&mut self) -> Option<NextHopChange> {
         self.hops.poll_change()
+    }
+
+    /// Whether [`Fib::poll_next_hop_change`] may have something.
+    pub fn has_next_hop_changes(&self) -> bool {
+        self.hops.has_changes()
     }
 
     /// Whether the kernel's state has been read, so that next hops are known.

@@ -93,6 +93,8 @@ pub struct ObjectWrite {
 pub struct ObjectTable {
     protocol: u8,
     ids_first: u32,
+    /// The first ids of tables that the configuration before used: what is left there is removed.
+    evicted: Vec<u32>,
     next_id: u32,
     /// What the kernel is believed to hold, ours and others'.
     kernel: Objects,
@@ -122,12 +124,15 @@ pub struct ObjectTable {
 }
 
 impl ObjectTable {
-    /// The objects of the domain with this kernel table.
-    pub fn new(protocol: u8, table: u32) -> ObjectTable {
-        let ids_first = IDS_FIRST + (id_slot(table) << IDS_BITS);
+    /// The objects of the domain with this kernel table; what is left of the tables `evicted` is to be removed.
+    pub fn new(protocol: u8, table: u32, evicted: &[u32]) -> ObjectTable {
+        let first = |table| IDS_FIRST + (id_slot(table) << IDS_BITS);
+        let ids_first = first(table);
+        let evicted = evicted.iter().map(|table| first(*table)).collect();
         ObjectTable {
             protocol,
             ids_first,
+            evicted,
             next_id: 0,
             kernel: Objects::default(),
             left: BTreeSet::new(),
@@ -164,9 +169,18 @@ impl ObjectTable {
         (self.ids_first..self.ids_first + IDS_COUNT).contains(&id)
     }
 
+    fn is_evicted(&self, id: u32) -> bool {
+        self.evicted.iter().any(|first| (*first..*first + IDS_COUNT).contains(&id))
+    }
+
+    /// Nothing is left of the tables that the configuration before used.
+    pub fn end_eviction(&mut self) {
+        self.evicted.clear();
+    }
+
     /// Whether an object belongs to another domain of kulan: no route outside that domain uses it.
     pub fn is_of_another_domain(&self, view: &ObjectView) -> bool {
-        view.protocol == self.protocol && !self.is_in_range(view.id)
+        view.protocol == self.protocol && !self.is_in_range(view.id) && !self.is_evicted(view.id)
     }
 
     // Sets as routes see them.
@@ -678,7 +692,7 @@ impl ObjectTable {
 
     /// One object of a dump.
     pub fn read(&mut self, view: ObjectView) {
-        let ours = view.protocol == self.protocol && self.is_in_range(view.id);
+        let ours = view.protocol == self.protocol && (self.is_in_range(view.id) || self.is_evicted(view.id));
         let owner = self.owners.get(&view.id);
         match owner {
             // The answer to the write may have been lost: without this, the next one would find the id taken.
@@ -704,7 +718,9 @@ impl ObjectTable {
         let members: BTreeSet<u32> = groups.flatten().map(|(member, _)| *member).collect();
         self.left_sets.clear();
         self.left_legs.clear();
-        for id in &left {
+        // What lies outside the range of the table in use must not be taken into use again.
+        let (first, last) = (self.ids_first, self.ids_first + IDS_COUNT);
+        for id in left.range(first..last) {
             if let Some(object) = fresh.get(id) {
                 let index = if members.contains(id) { &mut self.left_legs } else { &mut self.left_sets };
                 index.insert(object.clone(), *id);

@@ -11,6 +11,7 @@ use super::losses::Found;
 use super::mirror::{TABLE_LOCAL, TABLE_MAIN};
 use super::netlink::{
     self, AddressView, LinkView, Message, Messages, NLM_F_DUMP_INTR, NLM_F_REPLACE, ObjectView, RouteView,
+    RouteWriter,
 };
 use super::prefix_map::PrefixMap;
 use super::routes::{Target, Why};
@@ -75,10 +76,14 @@ impl Reading {
         }
     }
 
-    /// All that next hops and routes of this table depend on.
-    pub fn everything(table: u32) -> Reading {
-        let mut tables = vec![TABLE_LOCAL, TABLE_MAIN, table];
-        tables.dedup();
+    /// All that next hops and routes of this table depend on, and what is to be `evicted`.
+    pub fn everything(table: u32, evicted: &[u32]) -> Reading {
+        let mut tables = vec![TABLE_LOCAL, TABLE_MAIN];
+        for table in evicted.iter().chain([&table]) {
+            if !tables.contains(table) {
+                tables.push(*table);
+            }
+        }
         let routes = Family::ALL
             .into_iter()
             .flat_map(|family| tables.iter().map(move |table| Step::Routes(family, *table)));
@@ -122,7 +127,8 @@ impl Fib {
         self.repairs += 1;
         self.flight = None;
         self.compare = None;
-        self.reading = Some(Reading::everything(self.options.table));
+        let evicted: Vec<u32> = self.evictions.iter().map(|place| place.table).collect();
+        self.reading = Some(Reading::everything(self.options.table, &evicted));
     }
 
     /// Continues what is under way of reading and comparing. `true`: a request was written.
@@ -175,6 +181,7 @@ impl Fib {
             self.losses.settle(now);
             self.lost_objects.settle(now);
             self.foreign = PrefixMap::default();
+            self.evict.clear();
             self.resend = None;
             self.routes.begin_doubt();
             // What is lost from here on may have been read before that: it counts.
@@ -293,6 +300,11 @@ impl Fib {
         let ours = view.protocol == self.options.protocol;
         let in_our_way = view.table == self.options.table && view.metric == self.options.metric;
         if in_dump {
+            let is_here = |place: &RouteWriter| (place.table, place.metric) == (view.table, view.metric);
+            if ours && let Some(at) = self.evictions.iter().position(is_here) {
+                self.evict.push((at, view.prefix));
+                return;
+            }
             if in_our_way && let Some(reading) = &mut self.reading {
                 match ours {
                     true => {

@@ -38,6 +38,8 @@ const NOT_PERMITTED: &str =
 pub(super) enum Operation {
     Route(Change, Prefix),
     Stale(Prefix),
+    /// Of the place with this index.
+    Evict(usize, Prefix),
     Object(ObjectWrite),
     RemoveObject(u32),
 }
@@ -77,7 +79,7 @@ impl Fib {
             return false;
         }
         self.resolve(now);
-        if !self.options.install || self.pause_until.is_some_and(|until| now < until) {
+        if !self.writes() || self.pause_until.is_some_and(|until| now < until) {
             return false;
         }
         self.pause_until = None;
@@ -92,7 +94,14 @@ impl Fib {
             self.write_routes(now, destinations, &mut operations, out);
         }
         if operations.is_empty() {
+            self.evict_routes(&mut operations, out);
+        }
+        if operations.is_empty() {
             self.remove_objects(&mut operations, out);
+        }
+        if operations.is_empty() && self.may_evict() && self.evict.is_empty() && !self.has_writes() {
+            self.evictions.clear();
+            self.objects.end_eviction();
         }
         self.depart(now, operations, out)
     }
@@ -109,7 +118,7 @@ impl Fib {
             return Some(Time(0));
         }
         let mut writes = None;
-        if self.options.install {
+        if self.writes() {
             writes = if self.has_writes() { Some(Time(0)) } else { self.mending_timeout() };
             writes = writes.max(writes.and(self.pause_until));
         }
@@ -122,12 +131,34 @@ impl Fib {
             || self.resend.is_some()
             || !self.sweep.is_empty()
             || !self.removals.is_empty()
+            || self.may_evict() && !self.evict.is_empty()
             || self.objects.may_collect(self.may_drop_left())
     }
 
     /// Whether objects of an earlier run are of no use any more.
     fn may_drop_left(&self) -> bool {
-        self.initial_sync_over && self.stale.is_empty()
+        self.may_evict() && self.stale.is_empty() && self.evict.is_empty()
+    }
+
+    /// Whether anything is ever written: a domain that does not install any more still removes what it had.
+    fn writes(&self) -> bool {
+        self.options.install || !self.evictions.is_empty()
+    }
+
+    /// Whether what the configuration before had may go: what is wanted now is known, and written first.
+    fn may_evict(&self) -> bool {
+        self.ready && (self.initial_sync_over || !self.options.install)
+    }
+
+    /// Removes routes from where the configuration before had them, in the order of the kernel's answer.
+    fn evict_routes(&mut self, operations: &mut Vec<Operation>, out: &mut Vec<u8>) {
+        while self.may_evict()
+            && operations.len() < self.batch_max
+            && let Some((at, prefix)) = self.evict.pop()
+        {
+            self.evictions[at].delete(out, self.next_seq(operations), prefix);
+            operations.push(Operation::Evict(at, prefix));
+        }
     }
 
     fn resolve(&mut self, now: Time) {
@@ -350,7 +381,7 @@ impl Fib {
     fn operation_done(&mut self, operation: Operation) {
         match operation {
             Operation::Route(change, _) => self.routes.done(change, &mut self.objects),
-            Operation::Stale(_) => {}
+            Operation::Stale(_) | Operation::Evict(..) => {}
             Operation::Object(write) => self.objects.written(write),
             Operation::RemoveObject(id) => self.object_removed(id),
         }
@@ -393,8 +424,8 @@ impl Fib {
                 self.route_exists(now, change, prefix);
             }
             Operation::Route(change, _) => self.refuse_route(now, change, errno, text),
-            Operation::Stale(_) if matches!(errno, libc::ESRCH | libc::ENOENT) => {}
-            Operation::Stale(_) => {
+            Operation::Stale(_) | Operation::Evict(..) if matches!(errno, libc::ESRCH | libc::ENOENT) => {}
+            Operation::Stale(_) | Operation::Evict(..) => {
                 self.pause(now);
                 self.take_back(operation);
             }
@@ -474,6 +505,7 @@ impl Fib {
                 self.stale.insert(prefix, 0);
                 self.sweep.push(prefix);
             }
+            Operation::Evict(at, prefix) => self.evict.push((at, prefix)),
             Operation::Object(write) => self.objects.requeue(write.id),
             Operation::RemoveObject(id) => self.removals.push_front(id),
         }

@@ -238,8 +238,8 @@ impl Reactor {
             self.act();
             let work_done = Instant::now();
             more |= self.write();
-            more |= self.speaker.wants_work();
             more |= self.drive_netlink();
+            more |= self.speaker.wants_work();
             let write_done = Instant::now();
             more |= self.answer();
             // An action taken above may have made others, and the last words of a session need a write.
@@ -457,8 +457,23 @@ impl Reactor {
                 Action::Connect { conn, dial } => self.connect(conn, &dial),
                 Action::Close { conn, last_words } => self.close(conn, &last_words),
                 Action::ListenKey { range, key } => self.set_listen_key(range, key.as_ref()),
+                Action::OpenKernel { table } => self.open_netlink(table),
             }
         }
+    }
+
+    /// Replaces the netlink socket. Without one the kernel's routes stay as they are.
+    fn open_netlink(&mut self, table: u32) {
+        let opened = NetlinkSocket::open(table).and_then(|mut socket| {
+            self.poll.registry().register(&mut socket, NETLINK, Interest::READABLE)?;
+            Ok(socket)
+        });
+        if let Err(error) = &opened {
+            error!(
+                "cannot open a netlink socket for table {table}, the kernel's routes stay as they are: {error}"
+            );
+        }
+        self.netlink = opened.ok();
     }
 
     fn connect(&mut self, id: ConnId, dial: &Dial) {

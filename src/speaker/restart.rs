@@ -67,6 +67,17 @@ impl InitialSync {
         }
     }
 
+    /// The kernel's side has begun anew and knows what is wanted: what is not wanted goes, unless peers' tables are
+    /// awaited still.
+    pub fn sweep_unless_awaited(&mut self) {
+        self.sweep_due = self.sweep_by.is_none();
+    }
+
+    /// Whether stale routes are to go as soon as all that has come is decided.
+    pub fn waits_to_sweep(&self) -> bool {
+        self.sweep_due
+    }
+
     /// The next moment at which something is over.
     pub fn deadline(&self) -> Option<Time> {
         [self.select_by, self.sweep_by].into_iter().flatten().min()
@@ -154,6 +165,7 @@ impl Speaker {
     pub(super) fn sweep_when_decided(&mut self, decided: bool) {
         if self.initial_sync.sweep_due
             && decided
+            && self.kernel_change.is_none()
             && let Some(fib) = &mut self.fib
             && fib.is_resolved()
         {

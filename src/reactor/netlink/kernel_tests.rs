@@ -8,7 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::fib::{FibOptions, FibRow, KernelState, METRIC, NextHopChange, PROTOCOL};
-use crate::types::{DestId, Family, NextHop, NextHopId, Prefix, Prefix4, Prefix6};
+use crate::rib::PeerInfo;
+use crate::speaker::{Action, Speaker};
+use crate::types::{
+    DestId, Family, NextHop, NextHopId, PeerId, PeerKind, Prefix, Prefix4, Prefix6, RouterId,
+};
+use crate::wire::AttributeEditor;
 
 const INSIDE: &str = "KULAN_TEST_INSIDE_NAMESPACE";
 
@@ -232,6 +237,54 @@ impl Domain {
     fn reported(&self, hop: NextHopId) -> Option<(bool, u32)> {
         let last = self.changes.iter().rev().find(|change| change.id == hop)?;
         Some((last.reachable, last.metric))
+    }
+}
+
+/// A whole speaker with the kernel under it, which hears of routes without sessions.
+struct Node {
+    speaker: Speaker,
+    socket: Option<NetlinkSocket>,
+    now: Time,
+}
+
+impl Node {
+    fn new(config: crate::config::Config) -> Node {
+        let mut speaker = Speaker::new(config, 1);
+        speaker.start(Time(1_000));
+        Node { speaker, socket: None, now: Time(1_000) }
+    }
+
+    /// A peer announces 192.0.2.0/24.
+    fn learn(&mut self, peer: u32, next_hop: &str) {
+        let address = next_hop.parse().unwrap();
+        let info = PeerInfo { kind: PeerKind::External, router_id: RouterId(peer), address, asn: 64500 };
+        let rib = &mut self.speaker.rib;
+        rib.set_peer(PeerId(peer), info);
+        let mut block = Vec::new();
+        let mut editor = AttributeEditor::on(&mut block);
+        editor.set_origin(crate::wire::attrs::Origin::Igp).set_as_path(&[64500]);
+        editor.finish().unwrap();
+        let attrs = rib.intern(&block, NextHop::new(address));
+        rib.announce4(PeerId(peer), attrs, &[Prefix4::new(0xc000_0200, 24)]);
+        rib.release(attrs);
+    }
+
+    /// Turns like the reactor's until there is nothing left to do.
+    fn settle(&mut self) {
+        let mut more = true;
+        while more {
+            more = self.speaker.work(self.now);
+            while let Some(action) = self.speaker.poll_action() {
+                match action {
+                    Action::OpenKernel { table } => self.socket = Some(NetlinkSocket::open(table).unwrap()),
+                    action => panic!("sessions are none of this: {action:?}"),
+                }
+            }
+            if let (Some(socket), Some((fib, rib))) = (&mut self.socket, self.speaker.kernel()) {
+                more |= socket.drive(fib, self.now, rib).unwrap();
+            }
+            more |= self.speaker.wants_work();
+        }
     }
 }
 
@@ -647,6 +700,77 @@ kernel_test! {
         domain.now = domain.now.plus_s(4);
         domain.settle();
         assert_eq!((route("192.0.2.0/24"), route("198.51.100.0/24"), ip("nexthop show")), before);
+    }
+
+    fn what_moves_is_in_its_new_place_before_it_leaves_the_old_one() {
+        links();
+        // A table that has never had a route cannot be shown.
+        ip("route add blackhole 203.0.113.0/24 table 1000");
+        ip("-6 route add blackhole 2001:db8:bad::/48 table 1000");
+        let routes = ["192.0.2.0/24", "2001:db8:100::/48"];
+        let hops = [&["10.1.0.2", "10.2.0.2"][..], &["2001:db8:1::2"]];
+        let mut domain = Domain::started(options());
+        domain.fib.end_of_initial_sync();
+        for (prefix, hops) in routes.iter().zip(hops) {
+            domain.set(prefix, hops);
+        }
+        domain.settle();
+        let shown = |place: &str| {
+            let lines = ip(&format!("route show {place} proto 75")) + &ip(&format!("-6 route show {place} proto 75"));
+            // The ways of a group have lines of their own.
+            lines.lines().filter(|line| line.contains('/')).count()
+        };
+        for (table, metric) in [(254, 30), (1000, 30), (1000, 20), (254, 20)] {
+            let evict = domain.fib.places();
+            let old = format!("table {} metric {}", evict[0].0, evict[0].1);
+            let new = format!("table {table} metric {metric}");
+            domain = Domain::started(FibOptions { table, metric, evict, ..options() });
+            assert_eq!((shown(&old), shown(&new)), (2, 0));
+            for (prefix, hops) in routes.iter().zip(hops) {
+                domain.set(prefix, hops);
+            }
+            domain.settle();
+            assert_eq!((shown(&old), shown(&new)), (2, 2));
+            domain.fib.end_of_initial_sync();
+            domain.settle();
+            assert_eq!((shown(&old), shown(&new)), (0, 2));
+            assert_eq!(ip("nexthop show").lines().count(), 4, "a group, its two legs, a single one: {new}");
+            assert_eq!(domain.fib.places(), [(table, metric)]);
+        }
+        let domain = Domain::started(FibOptions { install: false, evict: domain.fib.places(), ..options() });
+        assert_eq!((shown("table all"), ip("nexthop show").as_str()), (0, ""));
+        assert_eq!(domain.fib.places(), []);
+    }
+
+    fn a_reload_changes_how_the_kernel_is_used() {
+        links();
+        ip("route add blackhole 203.0.113.0/24 table 1000");
+        let config = |domain: &str| {
+            let text = format!(
+                "[speaker]\nasn = 65000\nrouter_id = \"10.0.0.1\"\nlisten = []\n[[domain]]\nname = \"default\"\n{domain}"
+            );
+            crate::config::parse(&text, "test.toml", std::path::Path::new(".")).unwrap()
+        };
+        let mut node = Node::new(config(""));
+        node.learn(1, "10.1.0.2");
+        node.learn(2, "10.2.0.2");
+        node.settle();
+        assert_eq!(route("proto 75"), "");
+        let mut reload = |domain: &str| {
+            node.speaker.reload(node.now, config(domain));
+            node.settle();
+            (route("192.0.2.0/24"), route("192.0.2.0/24 table 1000"))
+        };
+        let (main, _) = reload("install = true");
+        assert!(main.contains("via 10.1.0.2 dev left proto 75 metric 20") && !main.contains("right"), "{main}");
+        let (main, _) = reload("install = true\nmax_paths = 2");
+        assert!(main.contains("dev left") && main.contains("dev right"), "{main}");
+        let (main, _) = reload("install = true\nmax_paths = 2\nmetric = 30");
+        assert!(main.contains("dev right") && main.contains("metric 30") && !main.contains("metric 20"), "{main}");
+        let (main, table) = reload("install = true\nmax_paths = 1\ntable = 1000");
+        assert!(main.is_empty() && table.contains("via 10.1.0.2 dev left proto 75 metric 20"), "{main}{table}");
+        assert_eq!(reload("table = 1000"), Default::default());
+        assert_eq!(ip("nexthop show"), "");
     }
 
     fn domains_have_tables_of_their_own() {
