@@ -37,6 +37,7 @@ pub use peer::{Origin, Peer};
 
 use conn::Conns;
 use input::Scratch;
+use kernel::KernelChange;
 use restart::InitialSync;
 
 /// Destinations that the decision process looks at in one turn: about 2 ms of work.
@@ -75,6 +76,7 @@ pub struct Speaker {
     changed: [Vec<DestId>; 2],
     scratch: Scratch,
     initial_sync: InitialSync,
+    kernel_change: Option<KernelChange>,
     /// Prefixes that the API originates, to be told apart from the configuration's.
     pub(crate) api_networks: HashSet<Prefix>,
     pub(crate) watch: Watch,
@@ -125,7 +127,8 @@ impl Speaker {
             link_scopes: HashMap::default(),
             changed: [Vec::new(), Vec::new()],
             scratch: Scratch::default(),
-            initial_sync: InitialSync::new(None, None),
+            initial_sync: InitialSync::none(),
+            kernel_change: None,
             api_networks: HashSet::default(),
             watch: Watch::default(),
             unusable_count: 0,
@@ -175,6 +178,7 @@ impl Speaker {
             changed.clear();
         }
         let mut more = self.rib.decide(DECIDE_PER_TURN, &mut self.changed);
+        let decided = !more;
         let changed = std::mem::take(&mut self.changed);
         for family in Family::ALL {
             let changed = &changed[family.index()];
@@ -189,6 +193,8 @@ impl Speaker {
             }
         }
         self.changed = changed;
+        more |= self.continue_kernel_change();
+        self.sweep_when_decided(decided);
         more |= self.export.drain(&self.rib, now, EXPORT_PER_TURN);
         while let Some(peer) = self.export.poll_ready() {
             let conn = self.peers[peer.index()].as_ref().and_then(|peer| peer.established_conn());
@@ -205,9 +211,9 @@ impl Speaker {
     }
 
     /// Whether what happened since [`Speaker::work`] has made more of it: members of update groups took bytes and
-    /// made room.
+    /// made room, or the kernel has told something that is waited for.
     pub fn wants_work(&self) -> bool {
-        self.export.wants_drain()
+        self.export.wants_drain() || self.has_kernel_news()
     }
 
     /// A different number each time, the same ones for the same seed.

@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kulan::fib::netlink::{Messages, NLM_F_CREATE, NLM_F_EXCL, NLMSG_ERROR, RouteWriter};
-use kulan::fib::{Fib, FibOptions};
+use kulan::fib::{Destinations, Fib, FibOptions};
 use kulan::types::{DestId, Family, NextHop, NextHopId, Prefix, Prefix4, Prefix6, Time};
 
 const ROUTES: u32 = 100_000;
@@ -18,6 +18,19 @@ fn prefix(family: Family, dest: DestId) -> Prefix {
     match family {
         Family::Ipv4Unicast => Prefix::V4(Prefix4::new(number, 24)),
         Family::Ipv6Unicast => Prefix::V6(Prefix6::new(u128::from(number) << 80, 48)),
+    }
+}
+
+/// A table in which the number of a destination is its prefix.
+struct Prefixes;
+
+impl Destinations for Prefixes {
+    fn prefix(&self, family: Family, dest: DestId) -> Prefix {
+        prefix(family, dest)
+    }
+
+    fn find(&self, wanted: Prefix) -> Option<DestId> {
+        (0..ROUTES).map(DestId).find(|dest| prefix(wanted.family(), *dest) == wanted)
     }
 }
 
@@ -83,7 +96,7 @@ fn install(criterion: &mut Criterion) {
                 let mut batch = Vec::new();
                 fib.track(NextHopId(0), NextHop::new("fe80::1".parse().unwrap()), 2);
                 while !fib.is_ready() {
-                    if fib.poll_batch(Time(1), &prefix, &mut batch) {
+                    if fib.poll_batch(Time(1), &Prefixes, &mut batch) {
                         answer(&mut fib, &batch);
                     }
                 }
@@ -95,7 +108,7 @@ fn install(criterion: &mut Criterion) {
                 for dest in 0..ROUTES {
                     fib.set_route(Family::Ipv4Unicast, DestId(dest), &[NextHopId(0)]);
                 }
-                while fib.poll_batch(Time(1), &prefix, &mut batch) {
+                while fib.poll_batch(Time(1), &Prefixes, &mut batch) {
                     answer(&mut fib, &batch);
                 }
                 assert_eq!(fib.stats().installed, u64::from(ROUTES));

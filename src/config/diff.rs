@@ -8,8 +8,8 @@ use std::hash::Hash;
 use std::net::IpAddr;
 
 use super::{
-    Config, DomainConfig, DynamicPeerConfig, NetworkConfig, PeerConfig, PeerSettings, PolicyRef,
-    SpeakerConfig,
+    Config, DomainConfig, DynamicPeerConfig, GracefulRestart, NetworkConfig, PeerConfig, PeerSettings,
+    PolicyRef, SpeakerConfig,
 };
 use crate::policy::PolicyModel;
 use crate::types::Prefix;
@@ -85,9 +85,7 @@ pub struct PeerKey {
     pub interface: Option<String>,
 }
 
-/// The least that makes a changed peer's settings effective. All false: storing them is enough. They are
-/// words for people, or count from the next session on: the hold time, retry pauses, graceful restart,
-/// extended messages.
+/// The least that makes a changed peer's settings effective. All false: storing them is enough.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
     /// The session goes down and comes up anew; the others are false then.
@@ -98,6 +96,9 @@ pub struct Effect {
     pub refresh_out: bool,
     /// The prefix limit must be held against what is there already.
     pub check_limit: bool,
+    /// Something was settled with the OPENs and counts from the next session on: the hold time, graceful
+    /// restart, extended messages. The session that is up stays as it is.
+    pub next_session: bool,
 }
 
 /// What leads from `old` to `new`, in the order in which it is to be carried out: what goes, what changes,
@@ -219,10 +220,15 @@ fn effect(old: &PeerSettings, new: &PeerSettings, policies: (&PolicyModel, &Poli
     let policy_changed = |old: &PolicyRef, new: &PolicyRef| {
         old != new || matches!(new, PolicyRef::Named(name) if !policies.0.has_same_policy(policies.1, name))
     };
+    let settled = |settings: &PeerSettings| {
+        let restart = GracefulRestart { stale_time_s: 0, ..settings.graceful_restart };
+        (settings.hold_time_s, settings.extended_messages, restart)
+    };
     Effect {
         reset: false,
         refresh_in: policy_changed(&old.import, &new.import) || old.allow_own_asn != new.allow_own_asn,
         refresh_out: policy_changed(&old.export, &new.export) || old.next_hop_self != new.next_hop_self,
         check_limit: old.prefix_limit != new.prefix_limit,
+        next_session: settled(old) != settled(new),
     }
 }

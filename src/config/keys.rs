@@ -25,6 +25,7 @@ pub(super) const SPEAKER: &[&str] = &[
     "always_compare_med",
     "compare_router_id",
     "multipath_relax",
+    "selection_deferral_s",
 ];
 
 pub(super) const API: &[&str] = &["grpc", "http"];

@@ -29,6 +29,8 @@ const MAX_PATHS_MAX: u16 = 256;
 const METRIC_DEFAULT: u32 = 20;
 /// As long as a restarting peer's routes are kept, see [`super::GracefulRestart`].
 const STALE_TIME_S_DEFAULT: u32 = 360;
+/// As much as a peer can be asked to wait for us (RFC 4724 §3 has twelve bits for it).
+const SELECTION_DEFERRAL_S_MAX: u16 = 4095;
 
 /// Reads and checks the configuration at `path`. Password files are looked for beside it.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
@@ -137,6 +139,8 @@ fn speaker(report: &mut Report<'_>, root: &Section<'_>) -> SpeakerConfig {
     config.always_compare_med = section.get(report, "always_compare_med", boolean).unwrap_or(false);
     config.compare_router_id = section.get(report, "compare_router_id", boolean).unwrap_or(false);
     config.multipath_relax = section.get(report, "multipath_relax", boolean).unwrap_or(false);
+    let deferral = section.get(report, "selection_deferral_s", narrow(0..=SELECTION_DEFERRAL_S_MAX));
+    config.selection_deferral_s = deferral;
     config
 }
 
@@ -154,6 +158,7 @@ impl SpeakerConfig {
             always_compare_med: false,
             compare_router_id: false,
             multipath_relax: false,
+            selection_deferral_s: None,
         }
     }
 }

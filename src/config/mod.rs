@@ -66,6 +66,10 @@ pub struct SpeakerConfig {
     pub compare_router_id: bool,
     /// Let paths of the same length but different ASes share an ECMP set.
     pub multipath_relax: bool,
+    /// How long after the start the peers' tables are waited for at most before routes are announced (RFC 4724
+    /// §4.1, Selection_Deferral_Timer), in seconds; 0: not at all; absent: the longest of the times for which
+    /// peers are asked to wait for us.
+    pub selection_deferral_s: Option<u16>,
 }
 
 /// `[api]`: where people and programs reach the daemon.

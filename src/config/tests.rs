@@ -475,10 +475,12 @@ fn a_changed_peer_suffers_no_more_than_it_must() {
     let refresh_in = Effect { refresh_in: true, ..none };
     let refresh_out = Effect { refresh_out: true, ..none };
     let check_limit = Effect { check_limit: true, ..none };
+    let next_session = Effect { next_session: true, ..none };
     let group = "name = \"nodes\"\n";
     for (from, to, expected) in [
-        ("hold_time_s = 9", "hold_time_s = 12", vec![none]),
-        ("hold_time_s = 240", "hold_time_s = 120", vec![none]),
+        ("hold_time_s = 9", "hold_time_s = 12", vec![next_session]),
+        ("hold_time_s = 240", "hold_time_s = 120", vec![next_session]),
+        (group, "name = \"nodes\"\nconnect_retry_s = 7\n", vec![none; 2]),
         (group, "name = \"nodes\"\ndescription = \"x\"\n", vec![none; 2]),
         (group, "name = \"nodes\"\nprefix_limit = 5\n", vec![check_limit; 2]),
         (group, "name = \"nodes\"\npassword = \"x\"\n", vec![reset; 2]),

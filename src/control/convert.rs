@@ -165,7 +165,7 @@ pub(super) fn fib_route(row: FibRow) -> pb::FibRoute {
     let (state, error) = match row.state {
         FibState::Installed => (State::Installed, String::new()),
         FibState::Pending => (State::Pending, String::new()),
-        FibState::Stale => (State::Stale, String::new()),
+        FibState::Stale(until) => (State::Stale, until),
         FibState::Failed(error) => (State::Failed, error),
     };
     pb::FibRoute {

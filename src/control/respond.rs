@@ -23,7 +23,7 @@ pub fn respond(speaker: &mut Speaker, now: Time, request: Request) {
         Request::ListPeers(query, reply) => reply.send(list_peers(speaker, now, &query)),
         Request::ListRoutes(query, reply) => reply.send(list_routes(speaker, &query)),
         Request::CountRoutes(query, reply) => reply.send(count_routes(speaker, &query)),
-        Request::ListFib(query, reply) => reply.send(list_fib(speaker, &query)),
+        Request::ListFib(query, reply) => reply.send(list_fib(speaker, now, &query)),
         Request::ListDomains(reply) => reply.send(Ok(vec![domain(speaker)])),
         Request::AddPath(path, reply) => reply.send(add_path(speaker, path)),
         Request::DeletePath(path, reply) => reply.send(delete_path(speaker, &path)),
@@ -474,28 +474,48 @@ fn configured_asn(speaker: &Speaker, peer: &Peer) -> u32 {
     }
 }
 
-fn list_fib(speaker: &Speaker, query: &FibQuery) -> Result<Page<FibRow, Prefix>, RequestError> {
+fn list_fib(speaker: &Speaker, now: Time, query: &FibQuery) -> Result<Page<FibRow, Prefix>, RequestError> {
     check_domain(speaker, query.domain.as_ref())?;
     let Some(fib) = &speaker.fib else { return Ok(Page { rows: Vec::new(), next: None }) };
     let (rib, family) = (&speaker.rib, query.family);
-    let links = fib.links();
     let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
     let mut rows = Vec::new();
     let mut looked = 0;
     let mut next = None;
     rib.walk_after(family, query.after, None, &mut |dest| {
-        let row = fib.row_of(family, dest, rib.prefix(family, dest));
-        rows.extend(row.map(|row| fib_row(row, &links)));
+        rows.extend(fib.row_of(family, dest, rib.prefix(family, dest)));
         looked += 1;
         if rows.len() == limit || looked == LOOK_MAX {
             next = Some(rib.prefix(family, dest));
         }
         next.is_none()
     });
-    Ok(Page { rows, next })
+    let page = merge(Page { rows, next }, fib.stale_rows(family, query.after), limit);
+    let (links, stale_until) = (fib.links(), fib.stale_until());
+    let rows = page.rows.into_iter().map(|row| fib_row(row, &links, stale_until, now));
+    Ok(Page { rows: rows.collect(), next: page.next })
 }
 
-fn fib_row(row: fib::FibRow, links: &[fib::Link]) -> FibRow {
+/// Adds routes that an earlier process left in the kernel to a page of those that are wanted; both are in the order of
+/// prefixes. Where both have a prefix, the wanted one says more.
+fn merge(
+    page: Page<fib::FibRow, Prefix>,
+    stale: impl Iterator<Item = fib::FibRow>,
+    limit: usize,
+) -> Page<fib::FibRow, Prefix> {
+    let Page { mut rows, mut next } = page;
+    rows.extend(stale.take_while(|row| next.is_none_or(|last| row.prefix <= last)).take(limit));
+    // The sort is stable: of two rows of one prefix the wanted one stays first.
+    rows.sort_by_key(|row| row.prefix);
+    rows.dedup_by_key(|row| row.prefix);
+    if rows.len() > limit || next.is_none() && rows.len() == limit {
+        rows.truncate(limit);
+        next = rows.last().map(|row| row.prefix);
+    }
+    Page { rows, next }
+}
+
+fn fib_row(row: fib::FibRow, links: &[fib::Link], stale_until: Option<Time>, now: Time) -> FibRow {
     let interface = |ifindex: u32| {
         links
             .iter()
@@ -510,9 +530,17 @@ fn fib_row(row: fib::FibRow, links: &[fib::Link]) -> FibRow {
     let state = match row.state {
         KernelState::Installed => FibState::Installed,
         KernelState::Pending => FibState::Pending,
-        KernelState::Stale => FibState::Stale,
-        KernelState::Missing => FibState::Failed("missing: someone else removed it".into()),
-        KernelState::Differs => FibState::Failed("differs: the kernel has other next hops".into()),
+        KernelState::Stale => FibState::Stale(match stale_until {
+            Some(until) => format!("removed in {} s at the latest", until.since_ms(now).div_ceil(1000)),
+            None => "being removed".into(),
+        }),
+        KernelState::Deferred => FibState::Stale("kept until all peers have told their tables".into()),
+        KernelState::Missing => {
+            FibState::Failed("missing: someone else removed it, it is put back within a minute".into())
+        }
+        KernelState::Differs => {
+            FibState::Failed("differs: someone else changed it, it is put right within a minute".into())
+        }
         KernelState::Foreign => FibState::Failed("foreign: a route that is not ours is in the way".into()),
         KernelState::Unresolved => FibState::Failed("no next hop resolves".into()),
         KernelState::Failed { text, .. } => FibState::Failed(text),
@@ -606,5 +634,53 @@ asn = "external"
         let [peer] = &page.unwrap().rows[..] else { panic!("there is one peer") };
         assert_eq!((peer.since_ms, peer.flaps), (None, 0));
         assert_eq!((&peer.local_capabilities[..], peer.local_socket), (&[][..], None));
+    }
+
+    fn row(at: u32, state: KernelState) -> fib::FibRow {
+        let prefix = Prefix::V4(Prefix4::new(at << 8, 24));
+        fib::FibRow { prefix, next_hops: Vec::new(), legs: Vec::new(), state }
+    }
+
+    /// Pages until the end, as a client asks for them; what is wanted comes in pages of `looked` destinations.
+    fn pages(wanted: &[u32], stale: &[u32], looked: usize, limit: usize) -> Vec<(Prefix, KernelState)> {
+        let (mut all, mut after) = (Vec::new(), None);
+        let behind = |after: Option<Prefix>, numbers: &[u32], state: &KernelState| {
+            let rows = numbers.iter().map(|at| row(*at, state.clone()));
+            rows.filter(|row| after.is_none_or(|after| row.prefix > after)).collect::<Vec<_>>()
+        };
+        for _ in 0..100 {
+            let mut rows = behind(after, wanted, &KernelState::Installed);
+            let next = rows.get(looked.min(limit) - 1).map(|row| row.prefix);
+            rows.truncate(looked.min(limit));
+            let left = behind(after, stale, &KernelState::Stale).into_iter();
+            let page = merge(Page { rows, next }, left, limit);
+            assert!(page.rows.len() <= limit);
+            all.extend(page.rows.into_iter().map(|row| (row.prefix, row.state)));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return all,
+            }
+        }
+        panic!("no end of pages");
+    }
+
+    #[test]
+    fn stale_routes_stand_among_the_others_once_and_in_order() {
+        let (wanted, stale) = ([2, 4, 6, 30, 31], [1, 4, 5, 7, 8, 9, 10, 40]);
+        let expected: Vec<(Prefix, KernelState)> = (0..50)
+            .filter(|at| wanted.contains(at) || stale.contains(at))
+            .map(|at| match wanted.contains(&at) {
+                true => row(at, KernelState::Installed),
+                false => row(at, KernelState::Stale),
+            })
+            .map(|row| (row.prefix, row.state))
+            .collect();
+        for limit in 1..20 {
+            for looked in 1..8 {
+                assert_eq!(pages(&wanted, &stale, looked, limit), expected, "{looked} of {limit}");
+            }
+        }
+        assert_eq!(pages(&[], &stale, 1, 3).len(), stale.len());
+        assert_eq!(pages(&wanted, &[], 2, 2).len(), wanted.len());
     }
 }

@@ -42,8 +42,6 @@ pub(super) struct Round<'a> {
     pub now: Time,
     /// How many destinations to tell, about.
     pub budget: usize,
-    /// No End-of-RIB for now.
-    pub hold_end_of_rib: bool,
 }
 
 /// What a walk found at a destination.
@@ -62,7 +60,7 @@ impl Group {
     pub fn drain(&mut self, round: &mut Round<'_>) -> bool {
         self.trim();
         self.stalled = false;
-        if !self.has_work(round.hold_end_of_rib) {
+        if !self.has_work() {
             self.tight_since = None;
             return false;
         }
@@ -76,11 +74,11 @@ impl Group {
         self.recheck(round);
         self.step_walks(round, used);
         self.encode(round);
-        self.end_walks(round);
+        self.end_walks();
         self.note_tightness(round);
         let catching_up = self.catch_up(round);
         // The ring may be full; then the next round finds that out.
-        catching_up || self.has_main_work(round.hold_end_of_rib)
+        catching_up || self.has_main_work()
     }
 
     /// When the group wants a round though nothing happens.
@@ -88,23 +86,16 @@ impl Group {
         self.tight_since.filter(|_| self.stalled).map(|since| since.plus_ms(limits.lag_grace_ms))
     }
 
-    fn has_work(&self, hold_end_of_rib: bool) -> bool {
-        self.has_main_work(hold_end_of_rib) || !self.catching_up.is_empty()
+    fn has_work(&self) -> bool {
+        self.has_main_work() || !self.catching_up.is_empty()
     }
 
-    fn has_main_work(&self, hold_end_of_rib: bool) -> bool {
+    fn has_main_work(&self) -> bool {
         !self.queue.is_empty()
             || self.recheck_from != RECHECK_DONE
             || !self.waiting.is_empty() && self.free_class().is_some()
             || self.refreshing.iter().any(|slot| self.is_main_only(*slot)) && self.free_class().is_some()
-            || self.owed_ends(hold_end_of_rib).next().is_some() && self.free_class().is_some()
             || self.walks.iter().flatten().any(|walk| walk.free_at.is_none())
-    }
-
-    /// Members whose End-of-RIB was held back and need not be any longer.
-    fn owed_ends(&self, hold_end_of_rib: bool) -> impl Iterator<Item = u16> {
-        let owed = if hold_end_of_rib { &[][..] } else { &self.owed[..] };
-        owed.iter().copied().filter(|slot| self.is_main_only(*slot))
     }
 
     /// Frees what every member has read.
@@ -188,15 +179,6 @@ impl Group {
                 self.walk_mut(class).members += 1;
             }
         }
-        if self.owed_ends(round.hold_end_of_rib).next().is_some()
-            && let Some(class) = self.walk_to_join(WalkKind::OwedEnd, end)
-        {
-            let owed = std::mem::take(&mut self.owed);
-            let (ready, later) = owed.into_iter().partition(|slot| self.is_main_only(*slot));
-            self.owed = later;
-            self.add_members(class, ready);
-            self.walk_mut(class).next = u32::MAX;
-        }
         for kind in [WalkKind::Refresh, WalkKind::EnhancedRefresh] {
             let enhanced = kind == WalkKind::EnhancedRefresh;
             let ready = |group: &Group, slot: u16| {
@@ -218,19 +200,13 @@ impl Group {
         }
     }
 
-    /// Lets members that hear every change take part in a walk besides, which gives them what they asked
-    /// for or are owed.
+    /// Lets members that hear every change take part in a walk besides, which gives them what they asked for.
     fn add_members(&mut self, class: u8, slots: Vec<u16>) {
         self.walk_mut(class).members += slots.len() as u32;
-        let owed = self.walk_mut(class).kind == WalkKind::OwedEnd;
         for slot in slots {
             let member = self.member_mut(slot);
             member.walk = Some(class);
-            if owed {
-                member.owed_end_of_rib = false;
-            } else {
-                member.wants_refresh = None;
-            }
+            member.wants_refresh = None;
             if let Some(cursor) = &mut member.cursor {
                 cursor.reads |= 1 << class;
             }
@@ -475,14 +451,13 @@ impl Group {
     }
 
     /// Walks that have come to the end of the table end: from here on their members hear every change.
-    fn end_walks(&mut self, round: &Round<'_>) {
+    fn end_walks(&mut self) {
         for class in 1..CLASSES as u8 {
             let Some(walk) = &self.walks[usize::from(class)] else { continue };
             if walk.free_at.is_some() || walk.next != u32::MAX {
                 continue;
             }
-            let held = walk.kind == WalkKind::Initial && round.hold_end_of_rib;
-            if walk.kind.ends_with_end_of_rib() && !held {
+            if walk.kind == WalkKind::Initial {
                 let (out, _) = self.ring.open(MESSAGE_LEN_MAX);
                 encode_end_of_rib(self.key.family, out);
             } else if walk.kind == WalkKind::EnhancedRefresh {
@@ -494,16 +469,11 @@ impl Group {
             let walk = self.walk_mut(class);
             walk.free_at = Some(head);
             walk.members = 0;
-            let told_end = walk.kind.ends_with_end_of_rib() && !held;
-            for (slot, member) in self.members.iter_mut().enumerate() {
-                let Some(member) = member else { continue };
+            let told_end = walk.kind == WalkKind::Initial;
+            for member in self.members.iter_mut().flatten() {
                 if matches!(member.phase, Phase::Walking(own) if own == class) {
                     member.phase = Phase::Main;
                     self.main_count += 1;
-                    if held {
-                        member.owed_end_of_rib = true;
-                        self.owed.push(slot as u16);
-                    }
                 } else if member.walk == Some(class) {
                     member.walk = None;
                 } else {
@@ -569,10 +539,7 @@ impl Group {
                 if catch_up.owes_end_of_refresh {
                     RouteRefresh::new(self.key.family, RefreshKind::End).encode(out);
                 }
-                if catch_up.owes_end_of_rib && round.hold_end_of_rib {
-                    member.owed_end_of_rib = true;
-                    self.owed.push(slot);
-                } else if catch_up.owes_end_of_rib {
+                if catch_up.owes_end_of_rib {
                     encode_end_of_rib(self.key.family, out);
                     member.has_end_of_rib = true;
                 }

@@ -177,16 +177,16 @@ fn a_route_that_changes_and_goes_before_its_turn_is_not_told() {
 }
 
 #[test]
-fn end_of_rib_waits_while_it_is_held() {
+fn nothing_is_told_of_a_family_that_is_held_and_then_the_newest_state() {
     let mut world = World::new(ExportLimits::default());
-    world.groups.hold_end_of_rib(FAMILY, true);
+    world.groups.hold(FAMILY, true);
     world.join(1);
     world.announce(0, 0..10, 100);
-    assert_eq!(world.drain_and_hear(1), heard(10, 0, 0));
+    assert_eq!(world.drain_and_hear(1), heard(0, 0, 0));
     world.announce(0, 5..15, 200);
-    assert_eq!(world.drain_and_hear(1), heard(10, 0, 0));
-    world.groups.hold_end_of_rib(FAMILY, false);
-    assert_eq!(world.drain_and_hear(1), heard(0, 0, 1));
+    assert_eq!(world.drain_and_hear(1), heard(0, 0, 0));
+    world.groups.hold(FAMILY, false);
+    assert_eq!(world.drain_and_hear(1), heard(15, 0, 1));
     assert_eq!(world.drain_and_hear(1), heard(0, 0, 0));
 }
 

@@ -60,18 +60,10 @@ impl Walk {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WalkKind {
+    /// For those who join; End-of-RIB ends it (RFC 4724 §2).
     Initial,
     Refresh,
     EnhancedRefresh,
-    /// Tells nothing but the End-of-RIB that was held back.
-    OwedEnd,
-}
-
-impl WalkKind {
-    /// Whether End-of-RIB ends the walk (RFC 4724 §2).
-    pub fn ends_with_end_of_rib(self) -> bool {
-        matches!(self, WalkKind::Initial | WalkKind::OwedEnd)
-    }
 }
 
 /// See the module.
@@ -99,8 +91,6 @@ pub(super) struct Group {
     pub waiting: Vec<u16>,
     pub catching_up: Vec<u16>,
     pub refreshing: Vec<u16>,
-    /// Members whose End-of-RIB was held back.
-    pub owed: Vec<u16>,
     /// Since when the ring is too full, if it is.
     pub tight_since: Option<Time>,
     /// The last round ended because the ring was full.
@@ -128,7 +118,6 @@ impl Group {
             waiting: Vec::new(),
             catching_up: Vec::new(),
             refreshing: Vec::new(),
-            owed: Vec::new(),
             tight_since: None,
             stalled: false,
         }
@@ -233,7 +222,6 @@ impl Group {
         self.waiting.retain(|other| *other != slot);
         self.catching_up.retain(|other| *other != slot);
         self.refreshing.retain(|other| *other != slot);
-        self.owed.retain(|other| *other != slot);
         self.retired.push(slot);
         self.member_count -= 1;
         member
@@ -304,7 +292,7 @@ impl Group {
         // What it is still owed at the end: the marker of a walk that it has not passed.
         for (class, walk) in walks.iter().enumerate().skip(1) {
             let Some(walk) = walk.as_ref().filter(|_| cursor.reads & 1 << class != 0) else { continue };
-            if walk.kind.ends_with_end_of_rib() {
+            if walk.kind == WalkKind::Initial {
                 catch_up.owes_end_of_rib = true;
                 member.has_end_of_rib = false;
             } else if walk.kind == WalkKind::EnhancedRefresh {
@@ -318,10 +306,6 @@ impl Group {
                     member.wants_refresh = Some(true);
                 }
             }
-        }
-        if std::mem::take(&mut member.owed_end_of_rib) {
-            catch_up.owes_end_of_rib = true;
-            self.owed.retain(|other| *other != slot);
         }
         if matches!(member.phase, Phase::Main) {
             self.main_count -= 1;

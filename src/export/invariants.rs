@@ -84,7 +84,6 @@ impl Group {
             assert_eq!(waiting, is_in(&self.waiting), "slot {slot} waiting");
             assert_eq!(catching_up, is_in(&self.catching_up), "slot {slot} catching up");
             assert_eq!(member.wants_refresh.is_some(), is_in(&self.refreshing), "slot {slot} refreshing");
-            assert_eq!(member.owed_end_of_rib, is_in(&self.owed), "slot {slot} owed End-of-RIB");
             assert_eq!(member.cursor.is_none(), waiting || catching_up, "slot {slot} has a cursor");
             if let Some(class) = walking {
                 assert!(usize::from(class) < CLASSES);

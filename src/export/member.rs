@@ -52,8 +52,6 @@ pub(super) struct Member {
     pub phase: Phase,
     /// The class of the walk that it takes part in beside [`Phase::Main`].
     pub walk: Option<u8>,
-    /// Its End-of-RIB is due, but was held back.
-    pub owed_end_of_rib: bool,
     /// Its End-of-RIB is among what it has taken or will.
     pub has_end_of_rib: bool,
     /// A refresh that it has asked for and that has not begun; whether an enhanced one.
@@ -78,7 +76,6 @@ impl Member {
             peer,
             phase: Phase::Waiting,
             walk: None,
-            owed_end_of_rib: false,
             has_end_of_rib: false,
             wants_refresh: None,
             cursor: None,

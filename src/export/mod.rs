@@ -59,7 +59,7 @@ pub use key::{GroupKey, NextHopRule};
 
 use crate::policy::Policy;
 use crate::rib::Rib;
-use crate::types::{DestId, Family, GroupId, NextHop, PeerId, Time};
+use crate::types::{DestId, Family, FamilySet, GroupId, NextHop, PeerId, Time};
 
 /// How many slices one [`UpdateGroups::fill`] gives at most: one `writev`.
 pub const SLICES_MAX: usize = 64;
@@ -155,7 +155,8 @@ pub struct UpdateGroups {
     seats: Seats,
     ready: VecDeque<PeerId>,
     batch: Batch,
-    hold_end_of_rib: [bool; 2],
+    /// Families that nobody is told anything of for now.
+    held: FamilySet,
     wants_drain: bool,
 }
 
@@ -169,7 +170,7 @@ impl UpdateGroups {
             seats: Seats::default(),
             ready: VecDeque::new(),
             batch: Batch::new(),
-            hold_end_of_rib: [false; 2],
+            held: FamilySet::EMPTY,
             wants_drain: false,
         }
     }
@@ -289,10 +290,15 @@ impl UpdateGroups {
         }
     }
 
-    /// While `hold` is set, no End-of-RIB of the family is sent (RFC 4724 §4.1: a restarting speaker that has
-    /// not heard its own peers out). Those due follow when it is cleared.
-    pub fn hold_end_of_rib(&mut self, family: Family, hold: bool) {
-        self.hold_end_of_rib[family.index()] = hold;
+    /// While `hold` is set nothing of the family is encoded: neither routes nor End-of-RIB (RFC 4724 §4.1: a
+    /// restarting speaker that has not heard its own peers out). All of it follows when it is cleared, the
+    /// newest state only.
+    pub fn hold(&mut self, family: Family, hold: bool) {
+        if hold {
+            self.held.insert(family);
+        } else {
+            self.held.remove(family);
+        }
         self.wants_drain = true;
     }
 
@@ -314,17 +320,11 @@ impl UpdateGroups {
     pub fn drain(&mut self, rib: &Rib, now: Time, budget: usize) -> bool {
         self.wants_drain = false;
         let mut more = false;
-        for group in self.groups.iter_mut().flatten() {
+        let held = self.held;
+        for group in self.groups.iter_mut().flatten().filter(|group| !held.contains(group.key.family)) {
             let (head, caught_up) = (group.ring.head(), !group.catching_up.is_empty());
-            let mut round = Round {
-                rib,
-                seats: &self.seats,
-                batch: &mut self.batch,
-                limits: self.limits,
-                now,
-                budget,
-                hold_end_of_rib: self.hold_end_of_rib[group.key.family.index()],
-            };
+            let mut round =
+                Round { rib, seats: &self.seats, batch: &mut self.batch, limits: self.limits, now, budget };
             more |= group.drain(&mut round);
             if group.ring.head() == head && !caught_up {
                 continue;

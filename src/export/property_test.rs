@@ -279,7 +279,7 @@ impl World {
             }
             40..42 => {
                 let (family, hold) = (self.family(), self.random.one_in(2));
-                self.groups.hold_end_of_rib(family, hold);
+                self.groups.hold(family, hold);
             }
             42..45 => {
                 let peer = self.peer();
@@ -447,7 +447,7 @@ impl World {
     /// Lets everything come to rest and compares.
     fn settle(&mut self) {
         for family in Family::ALL {
-            self.groups.hold_end_of_rib(family, false);
+            self.groups.hold(family, false);
         }
         for receiver in self.receivers.values_mut() {
             receiver.stalled = false;

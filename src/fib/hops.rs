@@ -183,6 +183,11 @@ impl Hops {
         !self.dirty.is_empty()
     }
 
+    /// Whether [`Hops::poll_change`] may have something.
+    pub fn has_changes(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     /// Resolves what may have changed; the slots of those whose legs did go to `moved`.
     pub fn resolve(&mut self, now: Time, mirror: &Mirror, objects: &Objects, moved: &mut Vec<u32>) {
         let mut due = false;

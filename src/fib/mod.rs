@@ -10,33 +10,38 @@
 //! It guarantees: only routes that carry kulan's protocol number in the domain's own table, with the
 //! domain's metric, are ever changed or removed; a destination has at most one pending operation and the
 //! newest wins; next-hop objects exist before the routes that use them and go after them; whatever was
-//! lost (an overrun, a batch without an answer) is found by reading the table again, not guessed.
+//! lost (an overrun, a batch without an answer) is found by reading the table again, not guessed; what others
+//! remove or change is put back, and less and less often for whoever goes on.
 
 mod hops;
+mod losses;
+mod mending;
 mod mirror;
 pub mod netlink;
 mod objects;
 mod prefix_map;
 mod reading;
 mod routes;
+mod stale;
 mod writing;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use self::hops::Hops;
+use self::losses::{Found, Losses};
 use self::mirror::Mirror;
-use self::netlink::RouteWriter;
+use self::netlink::{Object, RouteWriter, Via};
 use self::objects::ObjectTable;
 pub use self::objects::id_slot;
 use self::prefix_map::PrefixMap;
-use self::reading::{Compare, Discrepancy, Reading};
+use self::reading::{Compare, Reading};
 use self::routes::{Place, Routes, Standing, Target, Why};
+use self::stale::Stale;
 use self::writing::Flight;
-use crate::types::{DestId, Family, NextHop, NextHopId, Prefix, Time};
+use crate::types::{DestId, Family, FamilySet, NextHop, NextHopId, Prefix, Time};
 
 /// The number that marks kulan's routes and next-hop objects (`rtm_protocol`, `nh_protocol`). Free in
 /// iproute2's `rt_protos`, in FRR's own numbers (186 to 198) and in Cilium's (which uses `kernel`).
@@ -61,6 +66,8 @@ pub struct FibOptions {
     pub install: bool,
     /// How long routes of an earlier run are kept when nobody calls [`Fib::end_of_initial_sync`].
     pub stale_time_s: u64,
+    /// Tables and metrics at which the configuration before had its routes: they go when what is wanted is in.
+    pub evict: Vec<(u32, u32)>,
 }
 
 impl Default for FibOptions {
@@ -72,7 +79,14 @@ impl Default for FibOptions {
             protocol: PROTOCOL,
             install: false,
             stale_time_s: 600,
+            evict: Vec::new(),
         }
+    }
+}
+
+impl FibOptions {
+    fn writer(&self) -> RouteWriter {
+        RouteWriter { table: self.table, metric: self.metric, protocol: self.protocol }
     }
 }
 
@@ -94,9 +108,9 @@ pub enum KernelState {
     Installed,
     /// A write is queued or under way.
     Pending,
-    /// The kernel does not have it although it was installed: someone else removed it.
+    /// The kernel does not have it although it was installed: someone else removed it. It is put back soon.
     Missing,
-    /// The kernel has it with other next hops.
+    /// The kernel has it with other next hops: someone else changed it. It is put right soon.
     Differs,
     /// A route of somebody else stands at the same prefix and metric; it is left alone.
     Foreign,
@@ -104,6 +118,8 @@ pub enum KernelState {
     Unresolved,
     /// In the kernel from an earlier run and not learned again yet.
     Stale,
+    /// In the kernel from an earlier run, and not to be replaced before all peers have told their tables.
+    Deferred,
     /// The kernel refused it.
     Failed {
         /// The positive errno.
@@ -124,25 +140,6 @@ pub struct FibRow {
     pub legs: Vec<(IpAddr, u32)>,
     /// How it stands in the kernel.
     pub state: KernelState,
-}
-
-/// Where a walk of [`Fib::rows`] goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowCursor(u64);
-
-/// What a comparison with the kernel found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AuditReport {
-    /// Routes compared.
-    pub checked: u32,
-    /// Wanted, and not in the kernel.
-    pub missing: u32,
-    /// In the kernel with other next hops.
-    pub differs: u32,
-    /// Taken by a route of somebody else.
-    pub foreign: u32,
-    /// Ours in the kernel and not wanted.
-    pub extra: u32,
 }
 
 /// Counters and gauges of a [`Fib`].
@@ -166,6 +163,8 @@ pub struct FibStats {
     pub overruns: u64,
     /// How often the kernel's tables were read anew to repair.
     pub repairs: u64,
+    /// Routes and next-hop objects that others removed or changed and that were put back, one by one.
+    pub mended: u64,
 }
 
 /// A network interface as the kernel shows it.
@@ -177,6 +176,15 @@ pub struct Link {
     pub name: String,
     /// Administratively up and with a carrier.
     pub usable: bool,
+}
+
+/// Which destination has which prefix: what the RIB knows and a [`Fib`] asks for.
+pub trait Destinations {
+    /// The prefix of a destination that [`Fib::holds`].
+    fn prefix(&self, family: Family, dest: DestId) -> Prefix;
+
+    /// The destination of exactly this prefix.
+    fn find(&self, prefix: Prefix) -> Option<DestId>;
 }
 
 /// The routes and next hops of one domain, and the way into the kernel's table. See the module's essay.
@@ -196,20 +204,25 @@ pub struct Fib {
     reading: Option<Reading>,
     /// The walk that compares what was read with what is wanted.
     compare: Option<Compare>,
-    /// A comparison was asked for, perhaps with a repair.
-    audit_wanted: Option<bool>,
-    audit: Option<AuditReport>,
-    /// What the last comparison found, until the route is next written.
-    discrepancies: HashMap<Place, Discrepancy, FixedState>,
     ready: bool,
     initial_sync_over: bool,
+    /// Families of which nothing replaces a stale route for now.
+    held: FamilySet,
     stale_until: Option<Time>,
     /// Routes of ours in the kernel that no destination wants, with their next-hop ids.
-    stale: PrefixMap<u32>,
+    stale: Stale,
     /// Those of `stale` that are about to be removed.
     sweep: Vec<Prefix>,
     /// Routes of ours that somebody else removed or replaced.
-    lost: PrefixMap<()>,
+    losses: Losses<Prefix>,
+    /// The same of next-hop objects, by id.
+    lost_objects: Losses<u32>,
+    /// Times when so much was lost that the table has to be read anew.
+    floods: Losses<()>,
+    /// Where the configuration before had its routes, until they are gone.
+    evictions: Vec<RouteWriter>,
+    /// Those routes, by the index of their place.
+    evict: Vec<(usize, Prefix)>,
     /// Destinations that a route of somebody else keeps out of the kernel.
     foreign: PrefixMap<Place>,
     /// Where the walk is that queues the routes of lost sets again.
@@ -228,30 +241,39 @@ pub struct Fib {
     errors: u64,
     overruns: u64,
     repairs: u64,
+    mended: u64,
 }
 
 impl Fib {
     /// A domain's kernel state; nothing is read or written before the first [`Fib::poll_batch`].
     pub fn new(options: FibOptions) -> Fib {
+        let own = (options.table, options.metric);
+        let evicted = options.evict.iter().filter(|place| !options.install || **place != own);
+        let evictions: Vec<RouteWriter> = evicted
+            .map(|(table, metric)| RouteWriter { table: *table, metric: *metric, ..options.writer() })
+            .collect();
+        let places: Vec<u32> = evictions.iter().map(|place| place.table).collect();
         Fib {
-            writer: RouteWriter { table: options.table, metric: options.metric, protocol: options.protocol },
+            writer: options.writer(),
             mirror: Mirror::new(options.table),
             hops: Hops::default(),
-            objects: ObjectTable::new(options.protocol, options.table),
+            objects: ObjectTable::new(options.protocol, options.table, &places),
             routes: Routes::default(),
             seq: 0,
             flight: None,
-            reading: Some(Reading::everything(options.table)),
+            reading: Some(Reading::everything(options.table, &places)),
             compare: None,
-            audit_wanted: None,
-            audit: None,
-            discrepancies: HashMap::default(),
             ready: false,
             initial_sync_over: false,
+            held: FamilySet::EMPTY,
             stale_until: None,
-            stale: PrefixMap::default(),
+            stale: Stale::default(),
             sweep: Vec::new(),
-            lost: PrefixMap::default(),
+            losses: Losses::new(mending::ROUTE_WAIT_MS),
+            lost_objects: Losses::new(mending::OBJECT_WAIT_MS),
+            floods: Losses::new(mending::ROUTE_WAIT_MS),
+            evictions,
+            evict: Vec::new(),
             foreign: PrefixMap::default(),
             resend: None,
             removals: VecDeque::new(),
@@ -264,6 +286,7 @@ impl Fib {
             errors: 0,
             overruns: 0,
             repairs: 0,
+            mended: 0,
             options,
         }
     }
@@ -271,6 +294,18 @@ impl Fib {
     /// What it was made with.
     pub fn options(&self) -> &FibOptions {
         &self.options
+    }
+
+    /// From here on a route has at most so many next hops; those that are there are set anew by the caller.
+    pub fn set_max_paths(&mut self, max_paths: usize) {
+        self.options.max_paths = max_paths;
+    }
+
+    /// The tables and metrics at which there may be routes of ours: where another [`Fib`] that takes the place of
+    /// this one has to look for what is to go.
+    pub fn places(&self) -> Vec<(u32, u32)> {
+        let own = self.options.install.then_some((self.options.table, self.options.metric));
+        own.into_iter().chain(self.evictions.iter().map(|place| (place.table, place.metric))).collect()
     }
 
     /// Wants `dest` to have the next hops `next_hops`, best first; all must be tracked. At most
@@ -318,9 +353,31 @@ impl Fib {
         self.hops.poll_change()
     }
 
+    /// Whether [`Fib::poll_next_hop_change`] may have something.
+    pub fn has_next_hop_changes(&self) -> bool {
+        self.hops.has_changes()
+    }
+
     /// Whether the kernel's state has been read, so that next hops are known.
     pub fn is_ready(&self) -> bool {
         self.ready
+    }
+
+    /// While `hold` is set, a route that an earlier process left in the kernel keeps forwarding although another
+    /// one is wanted there (RFC 4724 §4.1: routes are not selected yet). What has nothing in its place goes in
+    /// at once.
+    pub fn hold_stale(&mut self, family: Family, hold: bool) {
+        if hold {
+            self.held.insert(family);
+            return;
+        }
+        self.held.remove(family);
+        self.routes.retry_where(|(of, _), _, why| of == family && why == Why::Held);
+    }
+
+    /// Whether every next hop has been looked at and what came of it has been taken.
+    pub fn is_resolved(&self) -> bool {
+        self.is_settled() && !self.hops.is_dirty() && !self.hops.has_changes()
     }
 
     /// All peers have sent their tables (End-of-RIB), or the wait for them is over: what an earlier run
@@ -328,19 +385,10 @@ impl Fib {
     pub fn end_of_initial_sync(&mut self) {
         self.initial_sync_over = true;
         self.stale_until = None;
+        for family in self.held.iter() {
+            self.hold_stale(family, false);
+        }
         self.begin_sweep();
-    }
-
-    /// Compares the kernel's table with what is wanted, and with `repair` brings it there. The result is
-    /// [`Fib::audit`] when the table has been read.
-    pub fn begin_audit(&mut self, repair: bool) {
-        self.audit_wanted = Some(repair || self.audit_wanted == Some(true));
-        self.audit = None;
-    }
-
-    /// The last comparison's result; `None` while one is under way or if there was none.
-    pub fn audit(&self) -> Option<AuditReport> {
-        self.audit
     }
 
     /// How a destination stands in the kernel; nothing if it is not to be there and is not there.
@@ -348,43 +396,31 @@ impl Fib {
         self.routes.holds((family, dest)).then(|| self.row((family, dest), prefix))
     }
 
-    /// Up to `limit` rows after `after`, in no order of prefixes, into `out`; where to go on, or `None`
-    /// at the end.
-    pub fn rows(
-        &self,
-        after: Option<RowCursor>,
-        limit: usize,
-        prefix: &dyn Fn(Family, DestId) -> Prefix,
-        out: &mut Vec<FibRow>,
-    ) -> Option<RowCursor> {
-        const STALE: u64 = 2;
-        let start = after.map_or(0, |cursor| cursor.0);
-        let (mut section, mut at) = (start >> 32, start as u32);
-        let mut left = limit;
-        for family in Family::ALL.into_iter().skip(section as usize) {
-            while at < self.routes.end(family) {
-                if left == 0 {
-                    return Some(RowCursor(section << 32 | u64::from(at)));
-                }
-                let dest = DestId(at);
-                if self.routes.holds((family, dest)) {
-                    out.push(self.row((family, dest), prefix(family, dest)));
-                    left -= 1;
-                }
-                at += 1;
-            }
-            (section, at) = (section + 1, 0);
+    /// The routes of a family that an earlier process left in the kernel and nobody has announced again, in the order
+    /// of prefixes, behind `after`.
+    pub fn stale_rows(&self, family: Family, after: Option<Prefix>) -> impl Iterator<Item = FibRow> + '_ {
+        self.stale.after(family, after).map(|(prefix, id)| {
+            let legs = self.ways_of(id).into_iter().filter_map(|via| Some((via.gateway?, via.ifindex)));
+            FibRow { prefix, next_hops: Vec::new(), legs: legs.collect(), state: KernelState::Stale }
+        })
+    }
+
+    /// When stale routes are removed at the latest; nothing: they are being removed, or none were left.
+    pub fn stale_until(&self) -> Option<Time> {
+        self.stale_until
+    }
+
+    /// Where an object of the kernel leads.
+    fn ways_of(&self, id: u32) -> SmallVec<[Via; 2]> {
+        let objects = self.objects.kernel();
+        let single = |id: &u32| match objects.get(id) {
+            Some(Object::Single(via)) => Some(*via),
+            _ => None,
+        };
+        match objects.get(&id) {
+            Some(Object::Group(members)) => members.iter().filter_map(|(id, _)| single(id)).collect(),
+            _ => single(&id).into_iter().collect(),
         }
-        for (prefix, _) in self.stale.iter().skip(at as usize) {
-            if left == 0 {
-                return Some(RowCursor(STALE << 32 | u64::from(at)));
-            }
-            let state = KernelState::Stale;
-            out.push(FibRow { prefix, next_hops: Vec::new(), legs: Vec::new(), state });
-            left -= 1;
-            at += 1;
-        }
-        None
     }
 
     fn row(&self, place: Place, prefix: Prefix) -> FibRow {
@@ -395,25 +431,35 @@ impl Fib {
             next_hops.extend(hops.iter().map(|hop| self.hops.get(*hop).next_hop.addr));
             legs.extend(self.objects.legs_of(set).map(|leg| (leg.gateway, leg.ifindex)));
         }
-        let in_kernel = || wanted.set().is_some_and(|set| self.objects.kernel_id(set).is_some());
         let state = match standing {
             Standing::Pending => KernelState::Pending,
             Standing::Troubled(Why::Unresolved) => KernelState::Unresolved,
             Standing::Troubled(Why::Foreign) => KernelState::Foreign,
+            Standing::Troubled(Why::Held) => KernelState::Deferred,
             Standing::Troubled(Why::Refused { errno, text }) => {
                 let text = self.texts.get(usize::from(text)).map_or("", |text| text);
                 KernelState::Failed { errno, text: text.to_owned() }
             }
-            Standing::Clean if !in_kernel() => KernelState::Unresolved,
-            Standing::Clean => match self.discrepancies.get(&place) {
-                None if self.lost.get(prefix).is_some() => KernelState::Missing,
-                None => KernelState::Installed,
-                Some(Discrepancy::Missing) => KernelState::Missing,
-                Some(Discrepancy::Differs) => KernelState::Differs,
-                Some(Discrepancy::Foreign) => KernelState::Foreign,
-            },
+            Standing::Clean => self.clean_state(prefix, wanted),
         };
         FibRow { prefix, next_hops, legs, state }
+    }
+
+    /// How a route stands that we wrote, and that others may have touched since.
+    fn clean_state(&self, prefix: Prefix, wanted: Target) -> KernelState {
+        let id = wanted.set().and_then(|set| self.objects.kernel_id(set));
+        let mut ids = wanted.set().into_iter().flat_map(|set| self.objects.ids_of(set));
+        let object = ids.find_map(|id| self.lost_objects.get(id));
+        match (self.losses.get(prefix), id) {
+            (Some(Found::Nothing), _) => KernelState::Missing,
+            (Some(Found::Foreign), _) => KernelState::Foreign,
+            (Some(Found::Other(other)), Some(id)) if other != id => KernelState::Differs,
+            (Some(Found::Unsure), _) => KernelState::Pending,
+            (_, None) if object.is_some() => KernelState::Missing,
+            (_, None) => KernelState::Unresolved,
+            (_, Some(_)) if object.is_some() => KernelState::Differs,
+            (_, Some(_)) => KernelState::Installed,
+        }
     }
 
     /// What keeps the domain from working at all, for people: a missing privilege, a kernel too old.
@@ -434,6 +480,7 @@ impl Fib {
             errors: self.errors,
             overruns: self.overruns,
             repairs: self.repairs,
+            mended: self.mended,
         }
     }
 

@@ -93,6 +93,8 @@ pub struct ObjectWrite {
 pub struct ObjectTable {
     protocol: u8,
     ids_first: u32,
+    /// The first ids of tables that the configuration before used: what is left there is removed.
+    evicted: Vec<u32>,
     next_id: u32,
     /// What the kernel is believed to hold, ours and others'.
     kernel: Objects,
@@ -122,12 +124,15 @@ pub struct ObjectTable {
 }
 
 impl ObjectTable {
-    /// The objects of the domain with this kernel table.
-    pub fn new(protocol: u8, table: u32) -> ObjectTable {
-        let ids_first = IDS_FIRST + (id_slot(table) << IDS_BITS);
+    /// The objects of the domain with this kernel table; what is left of the tables `evicted` is to be removed.
+    pub fn new(protocol: u8, table: u32, evicted: &[u32]) -> ObjectTable {
+        let first = |table| IDS_FIRST + (id_slot(table) << IDS_BITS);
+        let ids_first = first(table);
+        let evicted = evicted.iter().map(|table| first(*table)).collect();
         ObjectTable {
             protocol,
             ids_first,
+            evicted,
             next_id: 0,
             kernel: Objects::default(),
             left: BTreeSet::new(),
@@ -164,9 +169,18 @@ impl ObjectTable {
         (self.ids_first..self.ids_first + IDS_COUNT).contains(&id)
     }
 
+    fn is_evicted(&self, id: u32) -> bool {
+        self.evicted.iter().any(|first| (*first..*first + IDS_COUNT).contains(&id))
+    }
+
+    /// Nothing is left of the tables that the configuration before used.
+    pub fn end_eviction(&mut self) {
+        self.evicted.clear();
+    }
+
     /// Whether an object belongs to another domain of kulan: no route outside that domain uses it.
     pub fn is_of_another_domain(&self, view: &ObjectView) -> bool {
-        view.protocol == self.protocol && !self.is_in_range(view.id)
+        view.protocol == self.protocol && !self.is_in_range(view.id) && !self.is_evicted(view.id)
     }
 
     // Sets as routes see them.
@@ -479,7 +493,13 @@ impl ObjectTable {
     /// The kernel took a write.
     pub fn written(&mut self, write: ObjectWrite) {
         match self.owners.get(&write.id) {
-            Some(Owner::Leg(slot)) => self.legs[*slot as usize].written = true,
+            Some(Owner::Leg(slot)) => {
+                let slot = *slot;
+                let before = std::mem::replace(&mut self.legs[slot as usize].written, true);
+                if before && !self.kernel.contains_key(&write.id) {
+                    self.queue_groups_of(slot);
+                }
+            }
             Some(Owner::Set(slot)) => {
                 self.sets[*slot as usize].written = true;
                 self.woken.push(*slot);
@@ -489,6 +509,16 @@ impl ObjectTable {
             }
         }
         self.kernel.insert(write.id, write.object);
+    }
+
+    /// A leg that was gone is back: groups that were written without it take it in again.
+    fn queue_groups_of(&mut self, leg: u32) {
+        for slot in 0..self.sets.len() as u32 {
+            let set = &self.sets[slot as usize];
+            if !set.free && set.legs.contains(&leg) {
+                self.queue_set(slot);
+            }
+        }
     }
 
     /// The kernel did not take a write because the id is somebody else's: another one is tried.
@@ -586,17 +616,18 @@ impl ObjectTable {
     }
 
     /// The kernel no longer has an object: we removed it, or somebody else did. Groups lose the member,
-    /// and an empty group goes as well, with its routes: that is what the kernel does.
-    pub fn removed(&mut self, id: u32) {
-        self.remove_where(|other, _| other == id);
+    /// and an empty group goes as well, with its routes: that is what the kernel does. Returns the ids of all
+    /// objects that differ from what they were; those of ours are to be given to [`ObjectTable::requeue`].
+    pub fn removed(&mut self, id: u32) -> Vec<u32> {
+        self.remove_where(|other, _| other == id)
     }
 
-    /// The kernel dropped every object on a link.
-    pub fn link_lost(&mut self, ifindex: u32) {
-        self.remove_where(|_, object| matches!(object, Object::Single(via) if via.ifindex == ifindex));
+    /// The kernel dropped every object on a link; returns what [`ObjectTable::removed`] does.
+    pub fn link_lost(&mut self, ifindex: u32) -> Vec<u32> {
+        self.remove_where(|_, object| matches!(object, Object::Single(via) if via.ifindex == ifindex))
     }
 
-    fn remove_where(&mut self, mut gone: impl FnMut(u32, &Object) -> bool) {
+    fn remove_where(&mut self, mut gone: impl FnMut(u32, &Object) -> bool) -> Vec<u32> {
         let mut ids: Vec<u32> = Vec::new();
         self.kernel.retain(|id, object| {
             let gone = gone(*id, object);
@@ -606,7 +637,7 @@ impl ObjectTable {
             !gone
         });
         if ids.is_empty() {
-            return;
+            return ids;
         }
         let mut shrunk = Vec::new();
         let singles = ids.len();
@@ -621,23 +652,35 @@ impl ObjectTable {
         });
         ids.append(&mut shrunk);
         self.left.retain(|id| self.kernel.contains_key(id));
-        for id in ids {
-            if let Some(Owner::Set(slot)) = self.owners.get(&id)
-                && !self.kernel.contains_key(&id)
+        for id in &ids {
+            if let Some(Owner::Set(slot)) = self.owners.get(id)
+                && !self.kernel.contains_key(id)
             {
                 self.sets[*slot as usize].lost = true;
             }
-            self.requeue(id);
         }
+        ids
     }
 
-    /// Somebody else made or changed an object.
-    pub fn noticed(&mut self, view: ObjectView) {
+    /// Somebody else made or changed an object. Whether it is another than the kernel was known to have.
+    pub fn noticed(&mut self, view: ObjectView) -> bool {
         if let Some((fresh, _)) = &mut self.fresh {
             fresh.insert(view.id, view.object.clone());
         }
+        let changed = self.kernel.get(&view.id) != Some(&view.object);
         self.kernel.insert(view.id, view.object);
-        self.requeue(view.id);
+        changed
+    }
+
+    /// Whether an object with this id is one that we want the kernel to have.
+    pub fn is_wanted(&self, id: u32) -> bool {
+        self.owners.contains_key(&id)
+    }
+
+    /// The ids of a set's own object and of its members.
+    pub fn ids_of(&self, set: u32) -> impl Iterator<Item = u32> {
+        let set = &self.sets[set as usize];
+        std::iter::once(set.id).chain(set.legs.iter().map(|leg| self.legs[*leg as usize].id))
     }
 
     // Reading all.
@@ -649,11 +692,16 @@ impl ObjectTable {
 
     /// One object of a dump.
     pub fn read(&mut self, view: ObjectView) {
-        let ours = view.protocol == self.protocol
-            && self.is_in_range(view.id)
-            && !self.owners.contains_key(&view.id);
+        let ours = view.protocol == self.protocol && (self.is_in_range(view.id) || self.is_evicted(view.id));
+        let owner = self.owners.get(&view.id);
+        match owner {
+            // The answer to the write may have been lost: without this, the next one would find the id taken.
+            Some(Owner::Leg(slot)) => self.legs[*slot as usize].written |= ours,
+            Some(Owner::Set(slot)) => self.sets[*slot as usize].written |= ours,
+            None => {}
+        }
         if let Some((fresh, left)) = &mut self.fresh {
-            if ours {
+            if ours && owner.is_none() {
                 left.insert(view.id);
             }
             fresh.insert(view.id, view.object);
@@ -670,7 +718,9 @@ impl ObjectTable {
         let members: BTreeSet<u32> = groups.flatten().map(|(member, _)| *member).collect();
         self.left_sets.clear();
         self.left_legs.clear();
-        for id in &left {
+        // What lies outside the range of the table in use must not be taken into use again.
+        let (first, last) = (self.ids_first, self.ids_first + IDS_COUNT);
+        for id in left.range(first..last) {
             if let Some(object) = fresh.get(id) {
                 let index = if members.contains(id) { &mut self.left_legs } else { &mut self.left_sets };
                 index.insert(object.clone(), *id);

@@ -21,24 +21,6 @@ impl<V> Default for PrefixMap<V> {
 }
 
 impl<V> PrefixMap<V> {
-    pub fn len(&self) -> usize {
-        self.v4.len() + self.v6.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.v4.is_empty() && self.v6.is_empty()
-    }
-
-    /// Gives back the memory of what is empty.
-    pub fn shrink_if_empty(&mut self) {
-        if self.v4.is_empty() {
-            self.v4 = HashMap::default();
-        }
-        if self.v6.is_empty() {
-            self.v6 = HashMap::default();
-        }
-    }
-
     pub fn get(&self, prefix: Prefix) -> Option<&V> {
         match prefix {
             Prefix::V4(prefix) => self.v4.get(&prefix),

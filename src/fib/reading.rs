@@ -7,13 +7,16 @@
 
 use std::collections::VecDeque;
 
+use super::losses::Found;
 use super::mirror::{TABLE_LOCAL, TABLE_MAIN};
 use super::netlink::{
     self, AddressView, LinkView, Message, Messages, NLM_F_DUMP_INTR, NLM_F_REPLACE, ObjectView, RouteView,
+    RouteWriter,
 };
 use super::prefix_map::PrefixMap;
 use super::routes::{Target, Why};
-use super::{AuditReport, Fib};
+use super::stale::Stale;
+use super::{Destinations, Fib};
 use crate::types::{DestId, Family, Prefix, Time};
 
 /// How long the kernel may take for the next part of a dump or the answer to a batch. It answers within
@@ -26,9 +29,6 @@ const INTERRUPTIONS_MAX: u32 = 5;
 /// Destinations compared in one step, about a millisecond.
 const COMPARE_STEP: u32 = 8192;
 
-/// Routes that somebody else removed and that are remembered one by one; beyond it a repair follows.
-const LOST_MAX: usize = 100_000;
-
 /// Stands in a census for a route of somebody else.
 const FOREIGN: u32 = u32::MAX;
 
@@ -37,8 +37,6 @@ const FOREIGN: u32 = u32::MAX;
 enum Purpose {
     /// At start and when something was lost: everything, and then what differs is written.
     Repair,
-    /// Because somebody asked: the domain's table only, and nothing is written.
-    Audit,
     /// A refused route cast doubt on the next-hop objects.
     Objects,
 }
@@ -78,18 +76,18 @@ impl Reading {
         }
     }
 
-    /// All that next hops and routes of this table depend on.
-    pub fn everything(table: u32) -> Reading {
-        let mut tables = vec![TABLE_LOCAL, TABLE_MAIN, table];
-        tables.dedup();
+    /// All that next hops and routes of this table depend on, and what is to be `evicted`.
+    pub fn everything(table: u32, evicted: &[u32]) -> Reading {
+        let mut tables = vec![TABLE_LOCAL, TABLE_MAIN];
+        for table in evicted.iter().chain([&table]) {
+            if !tables.contains(table) {
+                tables.push(*table);
+            }
+        }
         let routes = Family::ALL
             .into_iter()
             .flat_map(|family| tables.iter().map(move |table| Step::Routes(family, *table)));
         Reading::new(Purpose::Repair, [Step::Links, Step::Addresses, Step::Objects].into_iter().chain(routes))
-    }
-
-    fn table_only(table: u32) -> Reading {
-        Reading::new(Purpose::Audit, Family::ALL.map(|family| Step::Routes(family, table)))
     }
 
     /// The reading that finds out which next-hop objects there are.
@@ -102,25 +100,12 @@ impl Reading {
     }
 }
 
-/// How the kernel differs from what is wanted at one destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Discrepancy {
-    /// It has no route.
-    Missing,
-    /// It has a route of ours with other next hops.
-    Differs,
-    /// It has a route of somebody else.
-    Foreign,
-}
-
 /// A walk over all destinations beside what was read.
 #[derive(Debug)]
 pub struct Compare {
-    repair: bool,
     family: Family,
     at: u32,
     census: PrefixMap<u32>,
-    report: AuditReport,
 }
 
 impl Fib {
@@ -132,8 +117,8 @@ impl Fib {
             return false;
         }
         match &self.compare {
-            Some(compare) if compare.repair => (family, dest.0) < (compare.family, compare.at),
-            _ => true,
+            Some(compare) => (family, dest.0) < (compare.family, compare.at),
+            None => true,
         }
     }
 
@@ -142,7 +127,8 @@ impl Fib {
         self.repairs += 1;
         self.flight = None;
         self.compare = None;
-        self.reading = Some(Reading::everything(self.options.table));
+        let evicted: Vec<u32> = self.evictions.iter().map(|place| place.table).collect();
+        self.reading = Some(Reading::everything(self.options.table, &evicted));
     }
 
     /// Continues what is under way of reading and comparing. `true`: a request was written.
@@ -150,16 +136,9 @@ impl Fib {
     pub(super) fn poll_reading(
         &mut self,
         now: Time,
-        prefix: &dyn Fn(Family, DestId) -> Prefix,
+        destinations: &dyn Destinations,
         out: &mut Vec<u8>,
     ) -> bool {
-        if self.reading.is_none() && self.compare.is_none() {
-            match self.audit_wanted.take() {
-                Some(true) => self.begin_repair(),
-                Some(false) => self.reading = Some(Reading::table_only(self.options.table)),
-                None => {}
-            }
-        }
         if let Some(reading) = &self.reading
             && reading.current.is_some()
             && now >= reading.heard.plus_s(SILENCE_MAX_S)
@@ -169,7 +148,7 @@ impl Fib {
         if self.request_dump(now, out) {
             return true;
         }
-        self.continue_compare(now, prefix);
+        self.continue_compare(now, destinations);
         false
     }
 
@@ -199,11 +178,14 @@ impl Fib {
         reading.heard = now;
         if reading.purpose == Purpose::Repair && step == Step::Links {
             self.mirror.clear();
-            self.lost = PrefixMap::default();
+            self.losses.settle(now);
+            self.lost_objects.settle(now);
             self.foreign = PrefixMap::default();
-            self.discrepancies.clear();
+            self.evict.clear();
             self.resend = None;
             self.routes.begin_doubt();
+            // What is lost from here on may have been read before that: it counts.
+            self.objects.forget_losses(true);
             self.objects.drop_all_holds();
         }
         match step {
@@ -236,18 +218,18 @@ impl Fib {
                 }
                 netlink::NLMSG_DONE if in_dump => self.end_dump(now, message.dump_errno()),
                 netlink::NLMSG_ERROR => self.handle_outcome(now, &message),
-                _ => self.handle_object(&message, in_dump),
+                _ => self.handle_object(now, &message, in_dump),
             }
         }
     }
 
-    fn handle_object(&mut self, message: &Message<'_>, in_dump: bool) {
+    fn handle_object(&mut self, now: Time, message: &Message<'_>, in_dump: bool) {
         match message.kind {
             netlink::RTM_NEWLINK => {
                 let Some(view) = LinkView::read(message.payload) else { return };
                 let changed = self.mirror.set_link(view);
                 if !self.mirror.is_usable(view.ifindex) {
-                    self.objects.link_lost(view.ifindex);
+                    self.link_lost(view.ifindex);
                 }
                 if changed {
                     self.hops.everything_changed();
@@ -256,7 +238,7 @@ impl Fib {
             netlink::RTM_DELLINK => {
                 let Some(view) = LinkView::read(message.payload) else { return };
                 self.mirror.remove_link(view.ifindex);
-                self.objects.link_lost(view.ifindex);
+                self.link_lost(view.ifindex);
                 self.hops.everything_changed();
             }
             netlink::RTM_NEWADDR => {
@@ -272,7 +254,7 @@ impl Fib {
             }
             netlink::RTM_NEWROUTE | netlink::RTM_DELROUTE => {
                 if let Some(view) = RouteView::read(message.payload) {
-                    self.handle_route(message, view, in_dump);
+                    self.handle_route(now, message, view, in_dump);
                 }
             }
             netlink::RTM_NEWNEXTHOP | netlink::RTM_DELNEXTHOP => {
@@ -285,8 +267,19 @@ impl Fib {
                     return;
                 }
                 match message.kind {
-                    netlink::RTM_NEWNEXTHOP => self.objects.noticed(view),
-                    _ => self.objects.removed(view.id),
+                    netlink::RTM_NEWNEXTHOP => {
+                        let id = view.id;
+                        if self.objects.noticed(view) {
+                            self.note_lost_object(now, id, Found::Other(id));
+                        }
+                    }
+                    _ => {
+                        let ids = self.objects.removed(view.id);
+                        self.forget_stale_of(&ids);
+                        for id in ids {
+                            self.note_lost_object(now, id, Found::Nothing);
+                        }
+                    }
                 }
                 self.hops.everything_changed();
             }
@@ -294,10 +287,24 @@ impl Fib {
         }
     }
 
-    fn handle_route(&mut self, message: &Message<'_>, view: RouteView, in_dump: bool) {
+    /// A link went down: the kernel has dropped its objects, and what needs them.
+    fn link_lost(&mut self, ifindex: u32) {
+        let ids = self.objects.link_lost(ifindex);
+        self.forget_stale_of(&ids);
+        for id in ids {
+            self.objects.requeue(id);
+        }
+    }
+
+    fn handle_route(&mut self, now: Time, message: &Message<'_>, view: RouteView, in_dump: bool) {
         let ours = view.protocol == self.options.protocol;
         let in_our_way = view.table == self.options.table && view.metric == self.options.metric;
         if in_dump {
+            let is_here = |place: &RouteWriter| (place.table, place.metric) == (view.table, view.metric);
+            if ours && let Some(at) = self.evictions.iter().position(is_here) {
+                self.evict.push((at, view.prefix));
+                return;
+            }
             if in_our_way && let Some(reading) = &mut self.reading {
                 match ours {
                     true => {
@@ -317,21 +324,24 @@ impl Fib {
         let deleted = message.kind == netlink::RTM_DELROUTE;
         let replaced = message.flags & NLM_F_REPLACE != 0;
         // What the kernel removes by itself (port 0) goes with a link or an object, and is known by those.
-        if in_our_way && message.port != 0 && (ours && deleted || !ours && !deleted && replaced) {
-            self.lost.insert(view.prefix, ());
-            if self.lost.len() > LOST_MAX {
-                self.begin_repair();
-                return;
+        if in_our_way && message.port != 0 {
+            let lost = self.losses.get(view.prefix);
+            let found = match (ours, deleted) {
+                (true, true) => Some(Found::Nothing),
+                (true, false) => Some(Found::Other(view.next_hop_id)),
+                (false, false) if replaced || lost.is_some() => Some(Found::Foreign),
+                (false, true) if lost == Some(Found::Foreign) => Some(Found::Nothing),
+                (false, _) => None,
+            };
+            if let Some(found) = found {
+                self.note_lost_route(now, view.prefix, found);
             }
         }
         if ours {
             return;
         }
-        if in_our_way
-            && deleted
-            && let Some(place) = self.foreign.remove(view.prefix)
-        {
-            self.routes.retry_where(|other, _, why| other == place && why == Why::Foreign);
+        if in_our_way && deleted {
+            self.retry_foreign(view.prefix);
         }
         if self.mirror.follows(view.table) {
             self.hops.route_changed(view.prefix);
@@ -339,6 +349,13 @@ impl Fib {
                 true => self.mirror.remove_route(&view),
                 false => self.mirror.set_route(view, replaced),
             }
+        }
+    }
+
+    /// The route of somebody else that kept ours out has gone, or so it seems.
+    pub(super) fn retry_foreign(&mut self, prefix: Prefix) {
+        if let Some(place) = self.foreign.remove(prefix) {
+            self.routes.retry_where(|other, _, why| other == place && why == Why::Foreign);
         }
     }
 
@@ -366,22 +383,28 @@ impl Fib {
         }
         if let Some(reading) = finished {
             self.hops.everything_changed();
-            if reading.purpose != Purpose::Objects {
-                self.compare = Some(Compare {
-                    repair: reading.purpose == Purpose::Repair,
-                    family: Family::Ipv4Unicast,
-                    at: 0,
-                    census: reading.census,
-                    report: AuditReport::default(),
-                });
-                if reading.purpose == Purpose::Audit {
-                    self.discrepancies.clear();
-                }
+            if reading.purpose == Purpose::Repair {
+                let census = reading.census;
+                self.compare = Some(Compare { family: Family::Ipv4Unicast, at: 0, census });
             }
         }
     }
 
-    fn continue_compare(&mut self, now: Time, prefix: &dyn Fn(Family, DestId) -> Prefix) {
+    /// Somebody else was at `prefix` while the table is being read or compared: what was read of it is out of date.
+    pub(super) fn correct_census(&mut self, prefix: Prefix, found: Found) {
+        let reading = self.reading.as_mut().map(|reading| &mut reading.census);
+        let Some(census) = reading.or(self.compare.as_mut().map(|compare| &mut compare.census)) else {
+            return;
+        };
+        match found {
+            Found::Nothing => drop(census.remove(prefix)),
+            Found::Other(id) => drop(census.insert(prefix, id)),
+            Found::Foreign => drop(census.insert(prefix, FOREIGN)),
+            Found::Unsure => {}
+        }
+    }
+
+    fn continue_compare(&mut self, now: Time, destinations: &dyn Destinations) {
         let Some(mut compare) = self.compare.take() else { return };
         let (family, from) = (compare.family, compare.at);
         let until = from.saturating_add(COMPARE_STEP).min(self.routes.end(family));
@@ -390,31 +413,14 @@ impl Fib {
             if !self.routes.holds(place) {
                 continue;
             }
-            let prefix = prefix(family, dest);
-            let found = compare.census.remove(prefix);
-            let (wanted, standing) = self.routes.standing(place);
+            let (wanted, _) = self.routes.standing(place);
             let expected = wanted.set().and_then(|set| self.objects.kernel_id(set));
-            let discrepancy = match found {
-                None => Some(Discrepancy::Missing),
-                Some(FOREIGN) => Some(Discrepancy::Foreign),
-                Some(id) if Some(id) != expected => Some(Discrepancy::Differs),
-                Some(_) => None,
+            let old = match compare.census.remove(destinations.prefix(family, dest)) {
+                None | Some(FOREIGN) => Target::Nothing,
+                Some(id) if Some(id) == expected => wanted,
+                Some(id) => self.objects.set_with_id(id).map_or(Target::Unknown, Target::Set),
             };
-            if compare.repair {
-                let old = match found {
-                    None | Some(FOREIGN) => Target::Nothing,
-                    Some(_) if discrepancy.is_none() => wanted,
-                    Some(id) => self.objects.set_with_id(id).map_or(Target::Unknown, Target::Set),
-                };
-                self.routes.end_doubt(place, old, &mut self.objects);
-            } else if standing != super::Standing::Clean {
-                continue;
-            } else if let Some(discrepancy) = discrepancy {
-                self.discrepancies.insert(place, discrepancy);
-            }
-            if wanted != Target::Nothing {
-                compare.report.add(discrepancy);
-            }
+            self.routes.end_doubt(place, old, &mut self.objects);
         }
         compare.at = until;
         if until < self.routes.end(family) {
@@ -426,49 +432,28 @@ impl Fib {
                 (compare.family, compare.at) = (Family::Ipv6Unicast, 0);
                 self.compare = Some(compare);
             }
-            Family::Ipv6Unicast => self.end_compare(now, compare),
+            Family::Ipv6Unicast => self.end_compare(now, compare.census),
         }
     }
 
-    fn end_compare(&mut self, now: Time, mut compare: Compare) {
-        compare.census.retain(|_, id| *id != FOREIGN);
-        let stale = &self.stale;
-        if compare.repair {
-            compare.report.extra = compare.census.len() as u32;
-            self.stale = compare.census;
-            self.objects.forget_losses(true);
-            if !self.ready {
-                self.ready = true;
-                if !self.initial_sync_over {
-                    self.stale_until = Some(now.plus_s(self.options.stale_time_s));
-                }
+    fn end_compare(&mut self, now: Time, mut census: PrefixMap<u32>) {
+        // What was read before its object went, went with it.
+        let objects = self.objects.kernel();
+        census.retain(|_, id| *id != FOREIGN && (*id == 0 || objects.contains_key(id)));
+        self.stale = Stale::of(&census);
+        if !self.ready {
+            self.ready = true;
+            if !self.initial_sync_over {
+                self.stale_until = Some(now.plus_s(self.options.stale_time_s));
             }
-            self.begin_sweep();
-        } else {
-            compare.report.extra =
-                compare.census.iter().filter(|(prefix, _)| stale.get(*prefix).is_none()).count() as u32;
         }
-        self.audit = Some(compare.report);
+        self.begin_sweep();
     }
 
     /// What nobody wants is removed once the initial synchronisation is over.
     pub(super) fn begin_sweep(&mut self) {
         if self.initial_sync_over && self.options.install {
-            // In the order of a hash: the kernel's trie removes scattered routes two to three times as fast
-            // as neighbours, for which it shrinks the same nodes over and over.
-            self.sweep = self.stale.iter().map(|(prefix, _)| prefix).collect();
-        }
-    }
-}
-
-impl AuditReport {
-    fn add(&mut self, discrepancy: Option<Discrepancy>) {
-        self.checked += 1;
-        match discrepancy {
-            None => {}
-            Some(Discrepancy::Missing) => self.missing += 1,
-            Some(Discrepancy::Differs) => self.differs += 1,
-            Some(Discrepancy::Foreign) => self.foreign += 1,
+            self.sweep = self.stale.scattered();
         }
     }
 }

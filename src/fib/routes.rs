@@ -48,7 +48,8 @@ impl Target {
         }
     }
 
-    fn drop_hold(self, objects: &mut ObjectTable) {
+    /// Whoever named it does so no longer.
+    pub fn drop_hold(self, objects: &mut ObjectTable) {
         if let Target::Set(set) = self {
             objects.drop_hold(set);
         }
@@ -121,6 +122,8 @@ pub enum Why {
     Unresolved,
     /// A route of somebody else is in the way.
     Foreign,
+    /// An earlier process left another route there, which stays for now.
+    Held,
     /// The kernel said no; the number of a text is beside the errno.
     Refused { errno: i32, text: u8 },
 }
@@ -370,11 +373,41 @@ impl Routes {
                 && word.state() == CLEAN
                 && which(objects, set)
             {
-                self.queue.push_back(Queued { place, old: Target::Unknown });
-                self.set_word(place, Word::new(word.wanted(), QUEUED));
+                self.mend(place, Target::Unknown, objects);
             }
         }
         (until < self.end(family)).then_some(until)
+    }
+
+    /// What waits may believe that the kernel has routes of sets that `which` names: it may not have them any more.
+    pub fn doubt_old(&mut self, objects: &mut ObjectTable, which: impl Fn(&ObjectTable, u32) -> bool) {
+        let queued = self.queue.iter_mut().map(|queued| &mut queued.old);
+        let troubled = self.troubles.values_mut().map(|trouble| &mut trouble.old);
+        for old in queued.chain(troubled) {
+            if old.set().is_some_and(|set| which(objects, set)) {
+                std::mem::replace(old, Target::Unknown).drop_hold(objects);
+            }
+        }
+    }
+
+    /// The kernel was found to have `old`, which is no set, at a destination: a clean one is queued again. False: a
+    /// write is queued or under way that does not know it.
+    pub fn mend(&mut self, place: Place, old: Target, objects: &mut ObjectTable) -> bool {
+        let word = self.word(place);
+        match word.state() {
+            CLEAN => {
+                self.queue.push_back(Queued { place, old });
+                self.set_word(place, Word::new(word.wanted(), QUEUED));
+                true
+            }
+            TROUBLED => {
+                if let Some(trouble) = self.troubles.get_mut(&place) {
+                    std::mem::replace(&mut trouble.old, old).drop_hold(objects);
+                }
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The kernel's table is about to be read: nothing is known about any destination.

@@ -212,15 +212,76 @@ impl Kernel {
         self.reply(message);
     }
 
+    /// Somebody else did this: the notification says who.
+    fn notify(&mut self, mut message: Vec<u8>) {
+        message[12..16].copy_from_slice(&99u32.to_ne_bytes());
+        self.reply(message);
+    }
+
     /// Somebody else removes a route of ours.
     fn remove_by_hand(&mut self, prefix: Prefix) {
         if self.routes.remove(&prefix).is_some() {
             let mut out = Vec::new();
             RouteWriter { table: 254, metric: METRIC, protocol: PROTOCOL }.delete(&mut out, 0, prefix);
-            out[12..16].copy_from_slice(&99u32.to_ne_bytes());
-            self.reply(out);
+            self.notify(out);
         }
     }
+
+    /// Somebody else writes a route with our number: over one of ours, or where there is none.
+    fn write_by_hand(&mut self, prefix: Prefix, id: u32) {
+        if self.objects.contains_key(&id) {
+            let replaced = self.routes.insert(prefix, (PROTOCOL, id)).is_some();
+            let mut out = Vec::new();
+            let flags = if replaced { NLM_F_REPLACE } else { NLM_F_CREATE };
+            RouteWriter { table: 254, metric: METRIC, protocol: PROTOCOL }
+                .write(&mut out, 0, flags, prefix, id);
+            self.notify(out);
+        }
+    }
+
+    /// Somebody else removes an object, and with it what needs it.
+    fn remove_object_by_hand(&mut self, id: u32) {
+        if self.objects.contains_key(&id) {
+            self.drop_objects(|other, _| other == id);
+            let mut out = Vec::new();
+            netlink::delete_object(&mut out, 0, id);
+            self.notify(out);
+        }
+    }
+
+    /// Somebody else lets an object lead elsewhere.
+    fn change_object_by_hand(&mut self, id: u32) {
+        let Some((protocol, object)) = self.objects.get_mut(&id) else { return };
+        let Object::Single(via) = object else { return };
+        via.gateway = Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xbad).into());
+        let (protocol, object) = (*protocol, object.clone());
+        let mut out = Vec::new();
+        write_object(&mut out, 0, protocol, id, &object);
+        self.notify(out);
+    }
+
+    fn act_by_hand(&mut self, hand: Hand) {
+        let prefix = |number| {
+            let (family, dest) = place_of(number);
+            prefix_of(family, dest)
+        };
+        let object = |index: u32| self.objects.keys().nth(index as usize).copied().unwrap_or(0);
+        match hand {
+            Hand::Remove(number) => self.remove_by_hand(prefix(number)),
+            Hand::Write(number, index) => self.write_by_hand(prefix(number), object(index)),
+            Hand::RemoveObject(index) => self.remove_object_by_hand(object(index)),
+            Hand::ChangeObject(index) => self.change_object_by_hand(object(index)),
+        }
+    }
+}
+
+/// What somebody else does to what is ours.
+#[derive(Clone, Copy, Debug)]
+enum Hand {
+    Remove(u32),
+    Write(u32, u32),
+    RemoveObject(u32),
+    ChangeObject(u32),
 }
 
 fn write_object(out: &mut Vec<u8>, seq: u32, protocol: u8, id: u32, object: &Object) {
@@ -243,17 +304,31 @@ fn place_of(number: u32) -> (Family, DestId) {
     (family, DestId(number / 2))
 }
 
+struct Prefixes;
+
+impl Destinations for Prefixes {
+    fn prefix(&self, family: Family, dest: DestId) -> Prefix {
+        prefix_of(family, dest)
+    }
+
+    fn find(&self, prefix: Prefix) -> Option<DestId> {
+        (0..DESTS).map(DestId).find(|dest| prefix_of(prefix.family(), *dest) == prefix)
+    }
+}
+
 struct World {
     kernel: Kernel,
     fib: Fib,
     now: Time,
     wanted: BTreeMap<u32, Vec<u32>>,
+    /// What somebody else does after we have read everything and before we send.
+    between: Option<Hand>,
 }
 
 impl World {
     fn new(kernel: Kernel) -> World {
         let fib = Fib::new(FibOptions { install: true, max_paths: 4, ..FibOptions::default() });
-        let mut world = World { kernel, fib, now: Time(1), wanted: BTreeMap::new() };
+        let mut world = World { kernel, fib, now: Time(1), wanted: BTreeMap::new(), between: None };
         for link in LINKS {
             let addr = Ipv6Addr::new(0x2001, 0xdb8, link as u16, 0, 0, 0, 0, 9);
             world.fib.track(NextHopId(link), NextHop::new(addr.into()), 0);
@@ -282,8 +357,11 @@ impl World {
 
     fn step(&mut self) -> bool {
         self.receive();
+        if let Some(hand) = self.between.take() {
+            self.kernel.act_by_hand(hand);
+        }
         let mut batch = Vec::new();
-        let sent = self.fib.poll_batch(self.now, &prefix_of, &mut batch);
+        let sent = self.fib.poll_batch(self.now, &Prefixes, &mut batch);
         if sent && let Err(errno) = self.kernel.send(&batch) {
             self.fib.handle_send_error(self.now, errno);
         }
@@ -340,8 +418,17 @@ enum Event {
     Refuse(i32, u32),
     SendMax(usize),
     Overrun,
-    ByHand(u32),
-    Audit(bool),
+    ByHand(Hand),
+    Between(Hand),
+}
+
+fn hand() -> impl Strategy<Value = Hand> {
+    prop_oneof![
+        (0..DESTS).prop_map(Hand::Remove),
+        (0..DESTS, 0u32..4).prop_map(|(dest, index)| Hand::Write(dest, index)),
+        (0u32..4).prop_map(Hand::RemoveObject),
+        (0u32..4).prop_map(Hand::ChangeObject),
+    ]
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -359,8 +446,8 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(errno, count)| Event::Refuse(errno, count)),
         1 => prop::sample::select(vec![100, 300, usize::MAX]).prop_map(Event::SendMax),
         1 => Just(Event::Overrun),
-        1 => (0..DESTS).prop_map(Event::ByHand),
-        1 => any::<bool>().prop_map(Event::Audit),
+        2 => hand().prop_map(Event::ByHand),
+        1 => hand().prop_map(Event::Between),
     ]
 }
 
@@ -389,11 +476,8 @@ proptest! {
                 Event::Refuse(errno, count) => world.kernel.refuse = Some((errno, count)),
                 Event::SendMax(bytes) => world.kernel.send_max = bytes,
                 Event::Overrun => world.kernel.overrun = true,
-                Event::ByHand(number) => {
-                    let (family, dest) = place_of(number);
-                    world.kernel.remove_by_hand(prefix_of(family, dest));
-                }
-                Event::Audit(repair) => world.fib.begin_audit(repair),
+                Event::ByHand(hand) => world.kernel.act_by_hand(hand),
+                Event::Between(hand) => world.between = Some(hand),
             }
         }
         if restart {
@@ -414,14 +498,7 @@ proptest! {
         }
         world.fib.end_of_initial_sync();
         world.settle();
-        // What was removed by hand is put back when asked for.
-        world.fib.begin_audit(true);
-        world.settle();
         world.check();
-        world.fib.begin_audit(false);
-        world.settle();
-        let checked = world.wanted.len() as u32;
-        prop_assert_eq!(world.fib.audit(), Some(AuditReport { checked, ..AuditReport::default() }));
         for number in 0..DESTS {
             world.set(number, &[]);
         }
@@ -433,6 +510,152 @@ proptest! {
             prop_assert!(!world.fib.holds(family, dest));
         }
     }
+}
+
+/// The prefix of a destination by its number, and what is shown of it.
+fn shown(world: &World, number: u32) -> KernelState {
+    let (family, dest) = place_of(number);
+    world.fib.row_of(family, dest, prefix_of(family, dest)).expect("it is wanted").state
+}
+
+#[test]
+fn what_others_remove_or_change_is_shown_and_put_back_after_a_second() {
+    let mut world = World::new(Kernel::new());
+    world.settle();
+    for number in 0..3 {
+        world.set(number, &[1]);
+    }
+    world.set(3, &[2]);
+    world.settle();
+    let prefix = |number| {
+        let (family, dest) = place_of(number);
+        prefix_of(family, dest)
+    };
+    let other = world.kernel.routes[&prefix(3)].1;
+    world.kernel.remove_by_hand(prefix(0));
+    world.kernel.write_by_hand(prefix(1), other);
+    while world.step() || !world.kernel.replies.is_empty() {}
+    assert_eq!(shown(&world, 0), KernelState::Missing);
+    assert_eq!(shown(&world, 1), KernelState::Differs);
+    assert_eq!(shown(&world, 2), KernelState::Installed);
+    assert_eq!(world.fib.poll_timeout(), Some(world.now.plus_s(1)));
+    world.settle();
+    world.check();
+    assert_eq!([0, 1].map(|number| shown(&world, number)), [KernelState::Installed, KernelState::Installed]);
+    let stats = world.fib.stats();
+    assert_eq!((stats.mended, stats.repairs), (2, 0), "one by one, without reading the table");
+}
+
+#[test]
+fn who_removes_a_route_over_and_over_is_answered_less_and_less_often() {
+    let mut world = World::new(Kernel::new());
+    world.settle();
+    world.set(0, &[1]);
+    world.settle();
+    let (family, dest) = place_of(0);
+    // An hour of somebody who removes it as soon as it is there.
+    let end = world.now.plus_s(3_600);
+    let mut writes = 0;
+    while world.now < end {
+        if world.kernel.routes.contains_key(&prefix_of(family, dest)) {
+            world.kernel.remove_by_hand(prefix_of(family, dest));
+            writes += 1;
+        }
+        if !world.step() && world.kernel.replies.is_empty() {
+            world.now = world.fib.poll_timeout().expect("it is to be put back").max(world.now);
+        }
+    }
+    assert!((60..75).contains(&writes), "{writes}");
+    world.settle();
+    world.check();
+}
+
+#[test]
+fn an_object_that_is_removed_comes_back_at_once_and_later_if_that_goes_on() {
+    let mut world = World::new(Kernel::new());
+    world.settle();
+    world.set(0, &[1]);
+    world.set(1, &[1]);
+    world.settle();
+    let id = *world.kernel.objects.keys().next().expect("there is one");
+    world.kernel.remove_object_by_hand(id);
+    while world.step() || !world.kernel.replies.is_empty() {}
+    world.check();
+    world.kernel.remove_object_by_hand(id);
+    while world.step() || !world.kernel.replies.is_empty() {}
+    assert_eq!([0, 1].map(|number| shown(&world, number)), [KernelState::Missing, KernelState::Missing]);
+    world.settle();
+    world.check();
+}
+
+#[test]
+fn a_flood_of_removals_is_answered_by_reading_the_table() {
+    let mut world = World::new(Kernel::new());
+    world.settle();
+    world.set(0, &[1]);
+    world.settle();
+    let writer = RouteWriter { table: 254, metric: METRIC, protocol: PROTOCOL };
+    let (family, dest) = place_of(0);
+    for host in 0..=100_000 {
+        let mut message = Vec::new();
+        writer.delete(&mut message, 0, Prefix::V4(Prefix4::new(0x0b00_0000 + host, 32)));
+        world.kernel.notify(message);
+    }
+    world.kernel.remove_by_hand(prefix_of(family, dest));
+    while world.step() || !world.kernel.replies.is_empty() {}
+    assert_eq!(world.fib.stats().repairs, 0, "not while it goes on");
+    world.settle();
+    world.check();
+    assert_eq!(world.fib.stats().repairs, 1);
+}
+
+#[test]
+fn a_route_with_our_number_that_we_do_not_want_goes() {
+    let mut world = World::new(Kernel::new());
+    world.settle();
+    world.set(0, &[1]);
+    world.fib.end_of_initial_sync();
+    world.settle();
+    let id = *world.kernel.objects.keys().next().expect("there is one");
+    let (family, dest) = place_of(7);
+    world.kernel.write_by_hand(prefix_of(family, dest), id);
+    world.settle();
+    world.check();
+}
+
+#[test]
+fn while_selection_is_deferred_what_is_stale_keeps_forwarding_and_what_is_new_goes_in() {
+    let mut first = World::new(Kernel::new());
+    first.settle();
+    first.set(0, &[1]);
+    first.set(1, &[1]);
+    first.set(2, &[1]);
+    first.settle();
+    let mut world = World::new(std::mem::take(&mut first.kernel));
+    world.kernel.replies.clear();
+    for family in Family::ALL {
+        world.fib.hold_stale(family, true);
+    }
+    world.settle();
+    let before = world.kernel.routes.clone();
+    // Another way, the same way, and a prefix that the kernel does not have.
+    world.set(0, &[2]);
+    world.set(2, &[1]);
+    world.set(4, &[2]);
+    world.settle();
+    assert!(before.iter().all(|(prefix, route)| world.kernel.routes.get(prefix) == Some(route)));
+    let states = [(0, KernelState::Deferred), (2, KernelState::Installed), (4, KernelState::Installed)];
+    for (number, state) in states {
+        assert_eq!(shown(&world, number), state);
+    }
+    for family in Family::ALL {
+        world.fib.hold_stale(family, false);
+    }
+    world.settle();
+    assert_eq!(shown(&world, 0), KernelState::Installed);
+    world.fib.end_of_initial_sync();
+    world.settle();
+    world.check();
 }
 
 #[test]

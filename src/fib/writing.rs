@@ -7,11 +7,11 @@
 use log::{info, warn};
 
 use super::netlink::{self, Message, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Object};
-use super::objects::ObjectWrite;
+use super::objects::{ObjectTable, ObjectWrite};
 use super::reading::{Reading, SILENCE_MAX_S};
 use super::routes::{Change, Target, Why};
-use super::{Fib, mirror};
-use crate::types::{DestId, Family, Prefix, Time};
+use super::{Destinations, Fib, mirror};
+use crate::types::{Family, Prefix, Time};
 
 /// Requests of one batch. Beyond 128 a larger one gains nothing, and 256 routes take the kernel less than
 /// a millisecond.
@@ -35,9 +35,11 @@ const NOT_PERMITTED: &str =
     "not permitted to change the kernel's routes: give kulan CAP_NET_ADMIN in this network namespace";
 
 #[derive(Debug)]
-enum Operation {
+pub(super) enum Operation {
     Route(Change, Prefix),
     Stale(Prefix),
+    /// Of the place with this index.
+    Evict(usize, Prefix),
     Object(ObjectWrite),
     RemoveObject(u32),
 }
@@ -46,7 +48,7 @@ enum Operation {
 #[derive(Debug)]
 pub struct Flight {
     first: u32,
-    operations: Vec<Operation>,
+    pub(super) operations: Vec<Operation>,
     /// (index, errno, text) of what failed.
     failures: Vec<(u32, i32, Option<u8>)>,
     sent: Time,
@@ -54,14 +56,8 @@ pub struct Flight {
 
 impl Fib {
     /// Writes the next requests into `out` (which is cleared), to be passed to the kernel in one send;
-    /// returns whether there are any. The caller reads the replies before it asks again. `prefix` tells
-    /// the prefix of a destination that [`Fib::holds`].
-    pub fn poll_batch(
-        &mut self,
-        now: Time,
-        prefix: &dyn Fn(Family, DestId) -> Prefix,
-        out: &mut Vec<u8>,
-    ) -> bool {
+    /// returns whether there are any. The caller reads the replies before it asks again.
+    pub fn poll_batch(&mut self, now: Time, destinations: &dyn Destinations, out: &mut Vec<u8>) -> bool {
         out.clear();
         if let Some(flight) = &self.flight {
             if now < flight.sent.plus_s(SILENCE_MAX_S) {
@@ -72,7 +68,10 @@ impl Fib {
         if self.stale_until.is_some_and(|until| until <= now) {
             self.end_of_initial_sync();
         }
-        if self.poll_reading(now, prefix, out) {
+        if self.is_settled() && self.floods.poll_due(now).is_some() {
+            self.begin_repair();
+        }
+        if self.poll_reading(now, destinations, out) {
             self.requests += 1;
             return true;
         }
@@ -80,10 +79,11 @@ impl Fib {
             return false;
         }
         self.resolve(now);
-        if !self.options.install || self.pause_until.is_some_and(|until| now < until) {
+        if !self.writes() || self.pause_until.is_some_and(|until| now < until) {
             return false;
         }
         self.pause_until = None;
+        self.mend(now, destinations);
         let mut operations = Vec::new();
         self.write_objects(false, &mut operations, out);
         if operations.is_empty() {
@@ -91,10 +91,17 @@ impl Fib {
         }
         if operations.is_empty() {
             self.wake_routes(now);
-            self.write_routes(now, prefix, &mut operations, out);
+            self.write_routes(now, destinations, &mut operations, out);
+        }
+        if operations.is_empty() {
+            self.evict_routes(&mut operations, out);
         }
         if operations.is_empty() {
             self.remove_objects(&mut operations, out);
+        }
+        if operations.is_empty() && self.may_evict() && self.evict.is_empty() && !self.has_writes() {
+            self.evictions.clear();
+            self.objects.end_eviction();
         }
         self.depart(now, operations, out)
     }
@@ -107,12 +114,12 @@ impl Fib {
         if let Some(at) = self.reading_timeout() {
             return Some(at);
         }
-        if self.compare.is_some() || self.audit_wanted.is_some() || self.hops.is_dirty() {
+        if self.compare.is_some() || self.hops.is_dirty() {
             return Some(Time(0));
         }
         let mut writes = None;
-        if self.options.install {
-            writes = if self.has_writes() { Some(Time(0)) } else { self.routes.poll_timeout() };
+        if self.writes() {
+            writes = if self.has_writes() { Some(Time(0)) } else { self.mending_timeout() };
             writes = writes.max(writes.and(self.pause_until));
         }
         [self.stale_until, self.hops.poll_timeout(), writes].into_iter().flatten().min()
@@ -124,12 +131,34 @@ impl Fib {
             || self.resend.is_some()
             || !self.sweep.is_empty()
             || !self.removals.is_empty()
+            || self.may_evict() && !self.evict.is_empty()
             || self.objects.may_collect(self.may_drop_left())
     }
 
     /// Whether objects of an earlier run are of no use any more.
     fn may_drop_left(&self) -> bool {
-        self.initial_sync_over && self.stale.is_empty()
+        self.may_evict() && self.stale.is_empty() && self.evict.is_empty()
+    }
+
+    /// Whether anything is ever written: a domain that does not install any more still removes what it had.
+    fn writes(&self) -> bool {
+        self.options.install || !self.evictions.is_empty()
+    }
+
+    /// Whether what the configuration before had may go: what is wanted now is known, and written first.
+    fn may_evict(&self) -> bool {
+        self.ready && (self.initial_sync_over || !self.options.install)
+    }
+
+    /// Removes routes from where the configuration before had them, in the order of the kernel's answer.
+    fn evict_routes(&mut self, operations: &mut Vec<Operation>, out: &mut Vec<u8>) {
+        while self.may_evict()
+            && operations.len() < self.batch_max
+            && let Some((at, prefix)) = self.evict.pop()
+        {
+            self.evictions[at].delete(out, self.next_seq(operations), prefix);
+            operations.push(Operation::Evict(at, prefix));
+        }
     }
 
     fn resolve(&mut self, now: Time) {
@@ -168,6 +197,7 @@ impl Fib {
             woken.sort_unstable();
             if woken.iter().any(|set| self.objects.is_lost(*set)) {
                 self.resend = Some((Family::Ipv4Unicast, 0));
+                self.routes.doubt_old(&mut self.objects, ObjectTable::is_lost);
             }
             if self.routes.has_troubles() {
                 self.routes.retry_where(|_, wanted, why| {
@@ -195,17 +225,14 @@ impl Fib {
     fn write_routes(
         &mut self,
         now: Time,
-        prefix: &dyn Fn(Family, DestId) -> Prefix,
+        destinations: &dyn Destinations,
         operations: &mut Vec<Operation>,
         out: &mut Vec<u8>,
     ) {
         while operations.len() < self.batch_max
-            && let Some(change) = self.routes.poll_change(&mut self.objects)
+            && let Some(mut change) = self.routes.poll_change(&mut self.objects)
         {
-            let prefix = prefix(change.place.0, change.place.1);
-            if !self.discrepancies.is_empty() {
-                self.discrepancies.remove(&change.place);
-            }
+            let prefix = destinations.prefix(change.place.0, change.place.1);
             let seq = self.next_seq(operations);
             let Target::Set(set) = change.new else {
                 self.writer.delete(out, seq, prefix);
@@ -223,19 +250,29 @@ impl Fib {
                 self.routes.failed(now, change, Why::Refused { errno: libc::EAFNOSUPPORT, text });
                 continue;
             }
-            let mut ours = change.old != Target::Nothing;
-            if !self.lost.is_empty() && self.lost.remove(prefix).is_some() {
-                ours = false;
-            } else if !ours
-                && !self.stale.is_empty()
-                && let Some(left) = self.stale.remove(prefix)
+            if !self.losses.is_empty()
+                && let Some(found) = self.losses.take(now, prefix)
+            {
+                let old = std::mem::replace(&mut change.old, found.target());
+                old.drop_hold(&mut self.objects);
+            }
+            let left = if self.stale.is_empty() { None } else { self.stale.remove(prefix) };
+            if change.old == Target::Nothing
+                && let Some(left) = left
             {
                 if left == id {
                     self.routes.done(change, &mut self.objects);
                     continue;
                 }
-                ours = true;
+                if self.held.contains(change.place.0) {
+                    self.stale.insert(prefix, left);
+                    self.routes.failed(now, change, Why::Held);
+                    continue;
+                }
+                // Kept with the change: should the write have to be repeated, what was left is still there.
+                change.old = Target::Unknown;
             }
+            let ours = change.old != Target::Nothing;
             // Where we have nothing, nothing of others may be replaced.
             let flags = NLM_F_CREATE | if ours { NLM_F_REPLACE } else { NLM_F_EXCL };
             self.writer.write(out, seq, flags, prefix, id);
@@ -250,7 +287,6 @@ impl Fib {
             }
             if self.sweep.is_empty() {
                 self.sweep = Vec::new();
-                self.stale.shrink_if_empty();
             }
         }
     }
@@ -345,9 +381,17 @@ impl Fib {
     fn operation_done(&mut self, operation: Operation) {
         match operation {
             Operation::Route(change, _) => self.routes.done(change, &mut self.objects),
-            Operation::Stale(_) => {}
+            Operation::Stale(_) | Operation::Evict(..) => {}
             Operation::Object(write) => self.objects.written(write),
-            Operation::RemoveObject(id) => self.objects.removed(id),
+            Operation::RemoveObject(id) => self.object_removed(id),
+        }
+    }
+
+    fn object_removed(&mut self, id: u32) {
+        let ids = self.objects.removed(id);
+        self.forget_stale_of(&ids);
+        for id in ids {
+            self.objects.requeue(id);
         }
     }
 
@@ -377,12 +421,22 @@ impl Fib {
                 _ => self.refuse_route(now, change, errno, text),
             },
             Operation::Route(change, prefix) if errno == libc::EEXIST => {
-                self.foreign.insert(prefix, change.place);
-                self.routes.failed(now, change, Why::Foreign);
+                self.route_exists(now, change, prefix);
             }
             Operation::Route(change, _) => self.refuse_route(now, change, errno, text),
-            Operation::Stale(_) => {}
-            Operation::RemoveObject(id) => self.objects.removed(id),
+            Operation::Stale(_) | Operation::Evict(..) if matches!(errno, libc::ESRCH | libc::ENOENT) => {}
+            Operation::Stale(_) | Operation::Evict(..) => {
+                self.pause(now);
+                self.take_back(operation);
+            }
+            Operation::RemoveObject(id) if matches!(errno, libc::ESRCH | libc::ENOENT) => {
+                self.object_removed(id);
+            }
+            Operation::RemoveObject(_) => {
+                // It is found among those that nobody uses, and removed later.
+                self.pause(now);
+                self.verify_objects();
+            }
             Operation::Object(write) if errno == libc::EEXIST => self.objects.id_taken(write.id),
             Operation::Object(ObjectWrite { object: Object::Single(via), id, .. }) => {
                 if let Some(gateway) = via.gateway {
@@ -396,6 +450,20 @@ impl Fib {
                 self.objects.requeue(write.id);
                 self.pause(now);
                 self.verify_objects();
+            }
+        }
+    }
+
+    /// Where we had nothing there is a route already: somebody else's, which is left alone; or, if a notification has
+    /// told so, one with our number.
+    fn route_exists(&mut self, now: Time, change: Change, prefix: Prefix) {
+        match self.losses.take(now, prefix) {
+            Some(found) if found.target() == Target::Unknown => {
+                self.routes.put_back(Change { old: Target::Unknown, ..change });
+            }
+            _ => {
+                self.foreign.insert(prefix, change.place);
+                self.routes.failed(now, change, Why::Foreign);
             }
         }
     }
@@ -424,7 +492,7 @@ impl Fib {
         }
     }
 
-    fn verify_objects(&mut self) {
+    pub(super) fn verify_objects(&mut self) {
         if self.reading.is_none() {
             self.reading = Some(Reading::objects());
         }
@@ -437,6 +505,7 @@ impl Fib {
                 self.stale.insert(prefix, 0);
                 self.sweep.push(prefix);
             }
+            Operation::Evict(at, prefix) => self.evict.push((at, prefix)),
             Operation::Object(write) => self.objects.requeue(write.id),
             Operation::RemoveObject(id) => self.removals.push_front(id),
         }

@@ -253,8 +253,8 @@ impl Reactor {
             self.act();
             let work_done = Instant::now();
             more |= self.write();
-            more |= self.speaker.wants_work();
             more |= self.drive_netlink();
+            more |= self.speaker.wants_work();
             let write_done = Instant::now();
             more |= self.answer();
             // An action taken above may have made others, and the last words of a session need a write.
@@ -479,8 +479,23 @@ impl Reactor {
                 Action::Connect { conn, dial } => self.connect(conn, &dial),
                 Action::Close { conn, last_words } => self.close(conn, &last_words),
                 Action::ListenKey { range, key } => self.set_listen_key(range, key.as_ref()),
+                Action::OpenKernel { table } => self.open_netlink(table),
             }
         }
+    }
+
+    /// Replaces the netlink socket. Without one the kernel's routes stay as they are.
+    fn open_netlink(&mut self, table: u32) {
+        let opened = NetlinkSocket::open(table).and_then(|mut socket| {
+            self.poll.registry().register(&mut socket, NETLINK, Interest::READABLE)?;
+            Ok(socket)
+        });
+        if let Err(error) = &opened {
+            error!(
+                "cannot open a netlink socket for table {table}, the kernel's routes stay as they are: {error}"
+            );
+        }
+        self.netlink = opened.ok();
     }
 
     fn connect(&mut self, id: ConnId, dial: &Dial) {
@@ -609,7 +624,7 @@ impl Reactor {
         let (Some(socket), Some((fib, rib))) = (&mut self.netlink, self.speaker.kernel()) else {
             return false;
         };
-        match socket.drive(fib, now, &|family, dest| rib.prefix(family, dest)) {
+        match socket.drive(fib, now, rib) {
             Ok(more) => more,
             Err(error) => {
                 error!("the netlink socket failed, the kernel's routes stay as they are: {error}");

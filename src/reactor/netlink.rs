@@ -12,9 +12,9 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use crate::fib::Fib;
 use crate::fib::netlink::{RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_NEWROUTE};
-use crate::types::{DestId, Family, Prefix, Time};
+use crate::fib::{Destinations, Fib};
+use crate::types::Time;
 
 /// A whole batch must fit into the send buffer; one of 256 requests takes about 20 kB.
 const SEND_BUFFER_BYTES: libc::c_int = 1 << 20;
@@ -69,18 +69,13 @@ impl NetlinkSocket {
     /// # Errors
     ///
     /// Those that leave no way on: the socket is closed, or the kernel has shut it down.
-    pub fn drive(
-        &mut self,
-        fib: &mut Fib,
-        now: Time,
-        prefix: &dyn Fn(Family, DestId) -> Prefix,
-    ) -> io::Result<bool> {
+    pub fn drive(&mut self, fib: &mut Fib, now: Time, destinations: &dyn Destinations) -> io::Result<bool> {
         let mut reads = READS_MAX;
         for _ in 0..BATCHES_MAX {
             if !self.read(fib, now, &mut reads)? {
                 return Ok(true);
             }
-            if !fib.poll_batch(now, prefix, &mut self.batch) {
+            if !fib.poll_batch(now, destinations, &mut self.batch) {
                 return Ok(fib.poll_timeout().is_some_and(|at| at <= now));
             }
             if let Err(error) = self.socket.send(&self.batch, 0) {

@@ -66,12 +66,20 @@ impl Session {
         }
     }
 
-    /// The configuration of the peer changed. Takes the session down (Cease, Other Configuration Change)
-    /// only if what the peer was told has changed.
+    /// The configuration of the peer changed. Takes the session down (Cease, Other Configuration Change) only
+    /// if it cannot go on as it is. The hold time, graceful restart and extended messages were settled with the
+    /// OPENs and count from the next session on; a connection that is still exchanging them begins anew.
     pub fn handle_reconfigured(&mut self, settings: Rc<SessionSettings>, now: Time) {
         let old = std::mem::replace(&mut self.settings, settings);
+        let cease = Notification::new(notification::CEASE, cease::CONFIG_CHANGE);
         if self.running && old.needs_reset(&self.settings) {
-            self.end_connections(&Notification::new(notification::CEASE, cease::CONFIG_CHANGE), now);
+            self.end_connections(&cease, now);
+        } else if old.opens_differently(&self.settings) {
+            for slot in Slot::ALL {
+                if matches!(self.connection(slot).state, State::OpenSent | State::OpenConfirm) {
+                    self.fail(slot, cease.clone(), now);
+                }
+            }
         }
         if self.never_dials() {
             self.dial_at = NEVER;
@@ -248,6 +256,13 @@ impl Session {
         if self.retention.deadline().is_some_and(|deadline| deadline <= now) {
             self.remove_retained();
         }
+        for family in Family::ALL {
+            let by = &mut self.refreshed_by[family.index()];
+            if *by <= now {
+                *by = NEVER;
+                self.outputs.push(Output::RemoveStale(FamilySet::only(family)));
+            }
+        }
         self.dial_when_due(now);
         self.say_if_gone();
     }
@@ -339,11 +354,29 @@ impl Session {
             // RFC 2918 §4 and RFC 7313 §5: what was not agreed on is ignored.
             Ok(RouteRefresh { kind: RefreshKind::Unknown(_), .. }) => {}
             Ok(refresh) => {
-                if let Some(family) = refresh.family().filter(|it| negotiated.families.contains(*it)) {
+                if let Some(family) = refresh.family().filter(|it| negotiated.families.contains(*it))
+                    && self.refresh_is_in_order(family, refresh.kind, now)
+                {
                     self.outputs.push(Output::RouteRefresh(family, refresh.kind));
                 }
             }
             Err(error) => self.fail(slot, error, now),
+        }
+    }
+
+    /// Starts and stops the wait for the end of a refresh. An end without a beginning means nothing: what is stale
+    /// then is stale for another reason. A second beginning does not prolong the wait, or a peer that never comes
+    /// to an end could keep its stale routes for ever.
+    fn refresh_is_in_order(&mut self, family: Family, kind: RefreshKind, now: Time) -> bool {
+        let by = &mut self.refreshed_by[family.index()];
+        match kind {
+            RefreshKind::Begin => {
+                let stale_time_s = self.settings.graceful_restart.stale_time_s;
+                *by = (*by).min(now.plus_s(stale_time_s.into()));
+                true
+            }
+            RefreshKind::End => std::mem::replace(by, NEVER) != NEVER,
+            RefreshKind::Request | RefreshKind::Unknown(_) => true,
         }
     }
 
@@ -405,6 +438,7 @@ impl Session {
                 self.errors = 0;
             }
             self.changed_at = now;
+            self.refreshed_by = [NEVER; 2];
             let (retain, restart_time_s) = retained_after(connection.negotiated.as_deref(), &failure);
             self.retention.begin(retain, restart_time_s, now);
             self.outputs.push(Output::Down { retain });

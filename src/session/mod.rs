@@ -88,6 +88,8 @@ pub struct Session {
     received: MessageCounts,
     sent: MessageCounts,
     retention: Retention,
+    /// Until when the end of a refresh is awaited whose beginning came (RFC 7313 §4), by family; or [`NEVER`].
+    refreshed_by: [Time; 2],
     /// When to dial next, or [`NEVER`].
     dial_at: Time,
     /// Until when the session rests after an error, or because it was told to.
@@ -119,6 +121,7 @@ impl Session {
             received: MessageCounts::default(),
             sent: MessageCounts::default(),
             retention: Retention::default(),
+            refreshed_by: [NEVER; 2],
             dial_at: NEVER,
             idle_until: None,
             changed_at: Time(0),
@@ -160,6 +163,7 @@ impl Session {
             .chain([self.dial_at])
             .chain(self.idle_until)
             .chain(self.retention.deadline())
+            .chain(self.refreshed_by)
             .min()?;
         (deadline != NEVER).then_some(deadline)
     }

@@ -49,15 +49,30 @@ impl SessionSettings {
         }
     }
 
-    /// Whether a session that runs with `self` has to be reset to run with `other`: something that the
-    /// peer was told, or was judged by, has changed.
+    /// Whether a session that runs with `self` has to be reset to run with `other`: who the two are to each
+    /// other, or what they exchange, has changed.
     pub(super) fn needs_reset(&self, other: &SessionSettings) -> bool {
         let told = |settings: &SessionSettings| SessionSettings {
-            passive: false,
-            connect_retry_s: 0,
-            graceful_restart: GracefulRestart { stale_time_s: 0, ..settings.graceful_restart },
-            ..settings.clone()
+            hold_time_s: 0,
+            extended_messages: false,
+            graceful_restart: other.graceful_restart,
+            ..settings.for_open()
         };
         told(self) != told(other)
+    }
+
+    /// Whether an OPEN by `other` says something else than one by `self`.
+    pub(super) fn opens_differently(&self, other: &SessionSettings) -> bool {
+        self.for_open() != other.for_open()
+    }
+
+    /// What stands in our OPEN, or the peer's is judged by.
+    fn for_open(&self) -> SessionSettings {
+        SessionSettings {
+            passive: false,
+            connect_retry_s: 0,
+            graceful_restart: GracefulRestart { stale_time_s: 0, ..self.graceful_restart },
+            ..self.clone()
+        }
     }
 }

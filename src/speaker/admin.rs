@@ -44,20 +44,9 @@ impl Speaker {
             return;
         }
         self.sessions_start_by = None;
-        let domain = &self.config.domains[0];
-        let restart_s = self
-            .config
-            .peers
-            .iter()
-            .map(|peer| &peer.settings.graceful_restart)
-            .filter(|restart| restart.enabled)
-            .map(|restart| restart.restart_time_s)
-            .max();
-        let end_of_rib_by = restart_s.map(|s| now.plus_s(s.into()));
-        let sweep_by = domain.install.then(|| now.plus_s(domain.stale_time_s.into()));
-        self.initial_sync = InitialSync::new(end_of_rib_by, sweep_by);
-        for family in Family::ALL {
-            self.export.hold_end_of_rib(family, end_of_rib_by.is_some());
+        self.initial_sync = InitialSync::begin(now, &self.config);
+        for family in self.initial_sync.deferred().iter() {
+            self.defer(family, true);
         }
         for peer in self.config.peers.clone() {
             self.add_peer(now, peer, Origin::Configured);
@@ -71,7 +60,7 @@ impl Speaker {
         let session_settings = Rc::new(SessionSettings::new(&self.config.speaker, &settings));
         let dynamic = matches!(origin, Origin::Dynamic(_));
         let mut session = Session::new(session_settings, dynamic, self.next_random());
-        if let Some(until) = self.initial_sync.end_of_rib_by() {
+        if let Some(until) = self.initial_sync.restarting_until() {
             session.set_restart(OwnRestart { until, forwarding: self.forwarding_kept() });
         }
         if let (Some(password), false) = (&settings.password, dynamic) {
@@ -182,6 +171,7 @@ impl Speaker {
         peer.session.handle_deconfigured(now);
         self.drive(now, id);
         self.forget(id);
+        self.check_initial_sync(now);
     }
 
     /// Forgets a peer whose session has ended. Its id is free when its paths are swept.
@@ -310,6 +300,7 @@ impl Speaker {
             peer.session.handle_shutdown(reason, now);
             self.drive(now, id);
             self.note_peer_event(id);
+            self.check_initial_sync(now);
         }
     }
 

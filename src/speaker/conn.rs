@@ -41,6 +41,11 @@ pub enum Action {
         /// The key; nothing: remove it.
         key: Option<Secret>,
     },
+    /// The kernel is used in another way: open a netlink socket for this table in the place of the one there is.
+    OpenKernel {
+        /// The domain's kernel table.
+        table: u32,
+    },
 }
 
 /// How to reach a peer.

@@ -129,7 +129,10 @@ impl Speaker {
             Output::Connect(slot) => self.dial(id, slot),
             Output::Send(slot, bytes) => self.send(id, slot, &bytes),
             Output::Close(slot) => self.close(id, slot),
-            Output::Established(slot) => self.come_up(id, slot),
+            Output::Established(slot) => {
+                self.come_up(id, slot);
+                self.check_initial_sync(now);
+            }
             Output::Down { retain } => self.go_down(now, id, retain),
             Output::RemoveStale(families) => {
                 for family in families.iter() {

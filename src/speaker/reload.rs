@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
+use super::Speaker;
 use super::peer::Origin;
-use super::{Speaker, decision_options};
 use crate::config::diff::{Change, Effect, PeerKey, diff};
-use crate::config::{Config, PeerSettings};
+use crate::config::{Config, DomainConfig, PeerSettings};
 use crate::policy::Policies;
 use crate::session::SessionSettings;
 use crate::types::*;
@@ -27,7 +27,7 @@ impl Speaker {
     fn apply(&mut self, now: Time, change: Change, said: &mut Vec<String>) {
         match change {
             Change::Speaker { identity, listen, .. } => {
-                self.rib.set_options(decision_options(&self.config));
+                self.apply_decision_options();
                 if listen {
                     said.push("speaker.listen: restart the daemon to listen elsewhere".into());
                 }
@@ -54,13 +54,24 @@ impl Speaker {
                 said.push(format!("domain {name}: restart the daemon to remove it"))
             }
             Change::DomainChanged { from, to } => {
-                self.rib.set_options(decision_options(&self.config));
-                let same_kernel = (from.table, from.install, from.metric, from.resolve_next_hops)
-                    == (to.table, to.install, to.metric, to.resolve_next_hops);
-                said.push(if same_kernel {
-                    format!("domain {}: applied", to.name)
-                } else {
-                    format!("domain {}: restart the daemon to use another kernel table", to.name)
+                let use_of_kernel = |domain: &DomainConfig| {
+                    (domain.table, domain.install, domain.metric, domain.resolve_next_hops)
+                };
+                if use_of_kernel(&from) != use_of_kernel(&to) {
+                    self.change_kernel(&from);
+                } else if let Some(fib) = &mut self.fib {
+                    fib.set_max_paths(to.max_paths.into());
+                }
+                self.apply_decision_options();
+                said.push(match (from.install, to.install) {
+                    (true, false) => format!("domain {}: its routes leave the kernel", to.name),
+                    (_, true) if use_of_kernel(&from) != use_of_kernel(&to) => {
+                        format!(
+                            "domain {}: its routes go into table {} at metric {}",
+                            to.name, to.table, to.metric
+                        )
+                    }
+                    _ => format!("domain {}: applied", to.name),
                 });
             }
             Change::PeerAdded(peer) => {
@@ -136,6 +147,7 @@ impl Speaker {
             None => {}
         }
         self.reconfigure(now, id);
+        self.check_initial_sync(now);
         if effect.refresh_in {
             self.soft_reset_in(id);
         }
@@ -147,7 +159,7 @@ impl Speaker {
         }
     }
 
-    /// Gives a session its settings anew; it goes down only if what the peer was told has changed.
+    /// Gives a session its settings anew; it goes down only if it cannot go on as it is.
     fn reconfigure(&mut self, now: Time, id: PeerId) {
         let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
         let settings = Rc::new(SessionSettings::new(&self.config.speaker, &peer.settings));
@@ -175,6 +187,9 @@ fn words(effect: Effect) -> String {
     }
     if effect.refresh_out {
         parts.push("ours are sent anew");
+    }
+    if effect.next_session {
+        parts.push("hold time, graceful restart and extended messages count from its next session on");
     }
     if parts.is_empty() { "changed".into() } else { format!("changed, {}", parts.join(", ")) }
 }

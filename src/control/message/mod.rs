@@ -272,8 +272,8 @@ pub enum FibState {
     Installed,
     /// It is on its way.
     Pending,
-    /// An earlier process left it there, and it has not been learned again yet.
-    Stale,
+    /// An earlier process left it there; until when it stays, in words.
+    Stale(String),
     /// The kernel refused it, and why.
     Failed(String),
 }

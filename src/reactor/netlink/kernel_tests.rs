@@ -7,8 +7,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::fib::{AuditReport, FibOptions, FibRow, KernelState, METRIC, NextHopChange, PROTOCOL};
-use crate::types::{NextHop, NextHopId, Prefix4, Prefix6};
+use crate::fib::{FibOptions, FibRow, KernelState, METRIC, NextHopChange, PROTOCOL};
+use crate::rib::PeerInfo;
+use crate::speaker::{Action, Speaker};
+use crate::types::{
+    DestId, Family, NextHop, NextHopId, PeerId, PeerKind, Prefix, Prefix4, Prefix6, RouterId,
+};
+use crate::wire::AttributeEditor;
 
 const INSIDE: &str = "KULAN_TEST_INSIDE_NAMESPACE";
 
@@ -101,11 +106,26 @@ fn links() {
     }
 }
 
+/// The prefixes that a RIB would know, by family and destination.
+#[derive(Default)]
+struct Prefixes([Vec<Prefix>; 2]);
+
+impl Destinations for Prefixes {
+    fn prefix(&self, family: Family, dest: DestId) -> Prefix {
+        self.0[family.index()][dest.index()]
+    }
+
+    fn find(&self, prefix: Prefix) -> Option<DestId> {
+        let at = self.0[prefix.family().index()].iter().position(|known| *known == prefix)?;
+        Some(DestId(at as u32))
+    }
+}
+
 /// A domain with its socket, and the prefixes that a RIB would know.
 struct Domain {
     socket: NetlinkSocket,
     fib: Fib,
-    prefixes: [Vec<Prefix>; 2],
+    prefixes: Prefixes,
     hops: Vec<NextHop>,
     now: Time,
     changes: Vec<NextHopChange>,
@@ -121,7 +141,7 @@ impl Domain {
         Domain {
             socket,
             fib: Fib::new(options),
-            prefixes: [Vec::new(), Vec::new()],
+            prefixes: Prefixes::default(),
             hops: Vec::new(),
             now: Time(1_000),
             changes: Vec::new(),
@@ -138,9 +158,7 @@ impl Domain {
 
     /// Works until nothing is left to do at this moment.
     fn settle(&mut self) {
-        let prefixes = &self.prefixes;
-        let prefix = |family: Family, dest: DestId| prefixes[family.index()][dest.index()];
-        while self.socket.drive(&mut self.fib, self.now, &prefix).unwrap() {}
+        while self.socket.drive(&mut self.fib, self.now, &self.prefixes).unwrap() {}
         while let Some(change) = self.fib.poll_next_hop_change() {
             self.changes.push(change);
         }
@@ -181,13 +199,12 @@ impl Domain {
     fn dest(&mut self, prefix: &str) -> (Family, DestId) {
         let prefix: Prefix = prefix.parse().unwrap();
         let family = prefix.family();
-        let prefixes = &mut self.prefixes[family.index()];
-        let known = prefixes.iter().position(|known| *known == prefix);
-        let at = known.unwrap_or_else(|| {
+        let dest = self.prefixes.find(prefix).unwrap_or_else(|| {
+            let prefixes = &mut self.prefixes.0[family.index()];
             prefixes.push(prefix);
-            prefixes.len() - 1
+            DestId(prefixes.len() as u32 - 1)
         });
-        (family, DestId(at as u32))
+        (family, dest)
     }
 
     fn set(&mut self, prefix: &str, hops: &[&str]) {
@@ -202,14 +219,14 @@ impl Domain {
     }
 
     fn rows(&self) -> Vec<FibRow> {
-        let prefix = |family: Family, dest: DestId| self.prefixes[family.index()][dest.index()];
-        let (mut rows, mut after) = (Vec::new(), None);
-        loop {
-            after = self.fib.rows(after, 3, &prefix, &mut rows);
-            if after.is_none() {
-                return rows;
+        let mut rows = Vec::new();
+        for family in Family::ALL {
+            for (dest, prefix) in self.prefixes.0[family.index()].iter().enumerate() {
+                rows.extend(self.fib.row_of(family, DestId(dest as u32), *prefix));
             }
+            rows.extend(self.fib.stale_rows(family, None));
         }
+        rows
     }
 
     fn state(&self, prefix: &str) -> Option<KernelState> {
@@ -220,6 +237,54 @@ impl Domain {
     fn reported(&self, hop: NextHopId) -> Option<(bool, u32)> {
         let last = self.changes.iter().rev().find(|change| change.id == hop)?;
         Some((last.reachable, last.metric))
+    }
+}
+
+/// A whole speaker with the kernel under it, which hears of routes without sessions.
+struct Node {
+    speaker: Speaker,
+    socket: Option<NetlinkSocket>,
+    now: Time,
+}
+
+impl Node {
+    fn new(config: crate::config::Config) -> Node {
+        let mut speaker = Speaker::new(config, 1);
+        speaker.start(Time(1_000));
+        Node { speaker, socket: None, now: Time(1_000) }
+    }
+
+    /// A peer announces 192.0.2.0/24.
+    fn learn(&mut self, peer: u32, next_hop: &str) {
+        let address = next_hop.parse().unwrap();
+        let info = PeerInfo { kind: PeerKind::External, router_id: RouterId(peer), address, asn: 64500 };
+        let rib = &mut self.speaker.rib;
+        rib.set_peer(PeerId(peer), info);
+        let mut block = Vec::new();
+        let mut editor = AttributeEditor::on(&mut block);
+        editor.set_origin(crate::wire::attrs::Origin::Igp).set_as_path(&[64500]);
+        editor.finish().unwrap();
+        let attrs = rib.intern(&block, NextHop::new(address));
+        rib.announce4(PeerId(peer), attrs, &[Prefix4::new(0xc000_0200, 24)]);
+        rib.release(attrs);
+    }
+
+    /// Turns like the reactor's until there is nothing left to do.
+    fn settle(&mut self) {
+        let mut more = true;
+        while more {
+            more = self.speaker.work(self.now);
+            while let Some(action) = self.speaker.poll_action() {
+                match action {
+                    Action::OpenKernel { table } => self.socket = Some(NetlinkSocket::open(table).unwrap()),
+                    action => panic!("sessions are none of this: {action:?}"),
+                }
+            }
+            if let (Some(socket), Some((fib, rib))) = (&mut self.socket, self.speaker.kernel()) {
+                more |= socket.drive(fib, self.now, rib).unwrap();
+            }
+            more |= self.speaker.wants_work();
+        }
     }
 }
 
@@ -391,7 +456,15 @@ kernel_test! {
         let kept = (route(all[0]), route6(all[2]));
 
         let mut domain = Domain::started(options());
-        assert_eq!(domain.rows().iter().filter(|row| row.state == KernelState::Stale).count(), 4);
+        let stale = domain.rows();
+        assert!(stale.iter().all(|row| row.state == KernelState::Stale));
+        let mut prefixes: Vec<Prefix> = all.iter().map(|prefix| prefix.parse().unwrap()).collect();
+        prefixes.sort_unstable();
+        assert_eq!(stale.iter().map(|row| row.prefix).collect::<Vec<_>>(), prefixes);
+        assert_eq!(stale.iter().map(|row| row.legs.len()).sum::<usize>(), 5, "where they lead: {stale:?}");
+        let behind = domain.fib.stale_rows(Family::Ipv4Unicast, Some(prefixes[0]));
+        assert_eq!(behind.map(|row| row.prefix).collect::<Vec<_>>(), prefixes[1..2]);
+        assert_eq!(domain.fib.stale_until(), Some(domain.now.plus_s(options().stale_time_s)));
         let before = domain.fib.stats().requests;
         domain.set(all[0], &["10.1.0.2", "10.2.0.2"]);
         domain.set(all[2], &["2001:db8:1::2"]);
@@ -530,48 +603,174 @@ kernel_test! {
         assert!(route("192.0.2.0/24").contains("proto 75"), "what was lost is written again");
     }
 
-    fn an_audit_shows_what_differs_and_a_repair_mends_it() {
+    fn what_others_remove_or_change_is_put_back() {
         links();
         let mut domain = Domain::started(options());
-        for prefix in ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8:100::/48"] {
+        let gone = ["192.0.2.0/24", "2001:db8:100::/48"];
+        for prefix in gone.into_iter().chain(["198.51.100.0/24", "203.0.113.0/24", "2001:db8:200::/48"]) {
             domain.set(prefix, &["2001:db8:1::2"]);
         }
         domain.fib.end_of_initial_sync();
         domain.settle();
-        domain.fib.begin_audit(false);
-        domain.settle();
-        let clean = AuditReport { checked: 4, ..AuditReport::default() };
-        assert_eq!(domain.fib.audit(), Some(clean));
 
         ip("route del 192.0.2.0/24 proto 75");
+        ip("-6 route del 2001:db8:100::/48 proto 75");
         ip("route replace 198.51.100.0/24 via 10.1.0.9 proto 75 metric 20");
-        ip("-6 route replace 2001:db8:100::/48 via 2001:db8:1::9 proto static metric 20");
+        ip("-6 route replace 2001:db8:200::/48 via 2001:db8:1::9 proto static metric 20");
         ip("route add 100.64.0.0/10 via 10.1.0.2 proto 75 metric 20");
-        domain.fib.begin_audit(false);
-        assert_eq!(domain.fib.audit(), None);
         domain.settle();
-        let found = AuditReport { checked: 4, missing: 1, differs: 1, foreign: 1, extra: 1 };
-        assert_eq!(domain.fib.audit(), Some(found));
         let states = [
-            ("192.0.2.0/24", KernelState::Missing),
+            (gone[0], KernelState::Missing),
+            (gone[1], KernelState::Missing),
             ("198.51.100.0/24", KernelState::Differs),
-            ("2001:db8:100::/48", KernelState::Foreign),
+            ("2001:db8:200::/48", KernelState::Foreign),
             ("203.0.113.0/24", KernelState::Installed),
         ];
         for (prefix, state) in states.clone() {
             assert_eq!(domain.state(prefix), Some(state), "{prefix}");
         }
-        assert_eq!(route("192.0.2.0/24"), "", "looking changes nothing");
+        assert_eq!(route(gone[0]), "", "not in a race with the person");
 
-        domain.fib.begin_audit(true);
+        domain.now = domain.now.plus_s(1);
         domain.settle();
         for (prefix, state) in states {
             let mended = if state == KernelState::Foreign { state } else { KernelState::Installed };
             assert_eq!(domain.state(prefix), Some(mended), "{prefix}");
         }
+        assert!(route(gone[0]).contains("proto 75") && route6(gone[1]).contains("proto 75"));
         assert!(route("198.51.100.0/24").contains("via inet6 2001:db8:1::2"));
-        assert!(route6("2001:db8:100::/48").contains("via 2001:db8:1::9"));
+        assert!(route6("2001:db8:200::/48").contains("via 2001:db8:1::9"));
         assert_eq!(route("100.64.0.0/10"), "");
+        assert_eq!(domain.fib.stats().repairs, 0, "without reading the table");
+        // And when the other one lets go of it:
+        ip("-6 route del 2001:db8:200::/48 proto static metric 20");
+        domain.settle();
+        assert!(route6("2001:db8:200::/48").contains("proto 75"));
+    }
+
+    fn a_flushed_table_is_filled_again() {
+        links();
+        let mut domain = Domain::started(FibOptions { table: 1000, ..options() });
+        for at in 0..1_000 {
+            domain.set(&format!("172.16.{}.{}/32", at / 250, at % 250), &["10.1.0.2"]);
+            domain.set(&format!("2001:db8:100:{at:x}::/64"), &["2001:db8:1::2"]);
+        }
+        ip("route add 10.1.0.0/24 dev left table 1000");
+        ip("-6 route add 2001:db8:1::/64 dev left table 1000");
+        domain.settle();
+        let count = || {
+            let shown = ip("route show table 1000 proto 75") + &ip("-6 route show table 1000 proto 75");
+            shown.lines().count()
+        };
+        assert_eq!(count(), 2_000);
+        // Else the kernel says of a route both its object and what that says, and refuses to remove what it said.
+        std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", "0").unwrap();
+        ip("route flush table 1000 proto 75");
+        ip("-6 route flush table 1000 proto 75");
+        domain.settle();
+        assert_eq!(count(), 0);
+        domain.now = domain.now.plus_s(1);
+        domain.settle();
+        assert_eq!(count(), 2_000);
+        assert_eq!(domain.fib.stats().mended, 2_000);
+    }
+
+    fn objects_that_somebody_changes_are_put_right() {
+        links();
+        let mut domain = Domain::started(options());
+        domain.set("192.0.2.0/24", &["10.1.0.2"]);
+        domain.set("198.51.100.0/24", &["10.1.0.2", "10.2.0.2"]);
+        domain.settle();
+        let before = (route("192.0.2.0/24"), route("198.51.100.0/24"), ip("nexthop show"));
+        let mut singles = before.2.lines().filter(|line| !line.contains("group"));
+        let single = singles.next().and_then(|line| line.split_whitespace().nth(1)).unwrap();
+        ip(&format!("nexthop replace id {single} via 10.2.0.77 dev right proto 75"));
+        assert_ne!(ip("nexthop show"), before.2);
+        domain.settle();
+        assert_eq!((route("192.0.2.0/24"), route("198.51.100.0/24"), ip("nexthop show")), before);
+        // A second time one waits, a leg of a group as well as a route's own object.
+        for line in before.2.lines().filter(|line| !line.contains("group")) {
+            ip(&format!("nexthop del id {}", line.split_whitespace().nth(1).unwrap()));
+        }
+        domain.settle();
+        ip("nexthop flush proto 75");
+        domain.settle();
+        assert_eq!(domain.state("192.0.2.0/24"), Some(KernelState::Missing));
+        assert_eq!(domain.state("198.51.100.0/24"), Some(KernelState::Missing));
+        domain.now = domain.now.plus_s(4);
+        domain.settle();
+        assert_eq!((route("192.0.2.0/24"), route("198.51.100.0/24"), ip("nexthop show")), before);
+    }
+
+    fn what_moves_is_in_its_new_place_before_it_leaves_the_old_one() {
+        links();
+        // A table that has never had a route cannot be shown.
+        ip("route add blackhole 203.0.113.0/24 table 1000");
+        ip("-6 route add blackhole 2001:db8:bad::/48 table 1000");
+        let routes = ["192.0.2.0/24", "2001:db8:100::/48"];
+        let hops = [&["10.1.0.2", "10.2.0.2"][..], &["2001:db8:1::2"]];
+        let mut domain = Domain::started(options());
+        domain.fib.end_of_initial_sync();
+        for (prefix, hops) in routes.iter().zip(hops) {
+            domain.set(prefix, hops);
+        }
+        domain.settle();
+        let shown = |place: &str| {
+            let lines = ip(&format!("route show {place} proto 75")) + &ip(&format!("-6 route show {place} proto 75"));
+            // The ways of a group have lines of their own.
+            lines.lines().filter(|line| line.contains('/')).count()
+        };
+        for (table, metric) in [(254, 30), (1000, 30), (1000, 20), (254, 20)] {
+            let evict = domain.fib.places();
+            let old = format!("table {} metric {}", evict[0].0, evict[0].1);
+            let new = format!("table {table} metric {metric}");
+            domain = Domain::started(FibOptions { table, metric, evict, ..options() });
+            assert_eq!((shown(&old), shown(&new)), (2, 0));
+            for (prefix, hops) in routes.iter().zip(hops) {
+                domain.set(prefix, hops);
+            }
+            domain.settle();
+            assert_eq!((shown(&old), shown(&new)), (2, 2));
+            domain.fib.end_of_initial_sync();
+            domain.settle();
+            assert_eq!((shown(&old), shown(&new)), (0, 2));
+            assert_eq!(ip("nexthop show").lines().count(), 4, "a group, its two legs, a single one: {new}");
+            assert_eq!(domain.fib.places(), [(table, metric)]);
+        }
+        let domain = Domain::started(FibOptions { install: false, evict: domain.fib.places(), ..options() });
+        assert_eq!((shown("table all"), ip("nexthop show").as_str()), (0, ""));
+        assert_eq!(domain.fib.places(), []);
+    }
+
+    fn a_reload_changes_how_the_kernel_is_used() {
+        links();
+        ip("route add blackhole 203.0.113.0/24 table 1000");
+        let config = |domain: &str| {
+            let text = format!(
+                "[speaker]\nasn = 65000\nrouter_id = \"10.0.0.1\"\nlisten = []\n[[domain]]\nname = \"default\"\n{domain}"
+            );
+            crate::config::parse(&text, "test.toml", std::path::Path::new(".")).unwrap()
+        };
+        let mut node = Node::new(config(""));
+        node.learn(1, "10.1.0.2");
+        node.learn(2, "10.2.0.2");
+        node.settle();
+        assert_eq!(route("proto 75"), "");
+        let mut reload = |domain: &str| {
+            node.speaker.reload(node.now, config(domain));
+            node.settle();
+            (route("192.0.2.0/24"), route("192.0.2.0/24 table 1000"))
+        };
+        let (main, _) = reload("install = true");
+        assert!(main.contains("via 10.1.0.2 dev left proto 75 metric 20") && !main.contains("right"), "{main}");
+        let (main, _) = reload("install = true\nmax_paths = 2");
+        assert!(main.contains("dev left") && main.contains("dev right"), "{main}");
+        let (main, _) = reload("install = true\nmax_paths = 2\nmetric = 30");
+        assert!(main.contains("dev right") && main.contains("metric 30") && !main.contains("metric 20"), "{main}");
+        let (main, table) = reload("install = true\nmax_paths = 1\ntable = 1000");
+        assert!(main.is_empty() && table.contains("via 10.1.0.2 dev left proto 75 metric 20"), "{main}{table}");
+        assert_eq!(reload("table = 1000"), Default::default());
+        assert_eq!(ip("nexthop show"), "");
     }
 
     fn domains_have_tables_of_their_own() {
@@ -604,8 +803,8 @@ kernel_test! {
         let hop = domain.hop("10.1.0.2");
         let hop6 = domain.hop("2001:db8:1::2");
         for at in 0..50_000u32 {
-            domain.prefixes[0].push(Prefix::V4(Prefix4::new(0x0b00_0000 + (at << 8), 24)));
-            domain.prefixes[1].push(Prefix::V6(Prefix6::new(0x2a00 << 112 | u128::from(at) << 80, 48)));
+            domain.prefixes.0[0].push(Prefix::V4(Prefix4::new(0x0b00_0000 + (at << 8), 24)));
+            domain.prefixes.0[1].push(Prefix::V6(Prefix6::new(0x2a00 << 112 | u128::from(at) << 80, 48)));
             domain.fib.set_route(Family::Ipv4Unicast, DestId(at), &[hop]);
             domain.fib.set_route(Family::Ipv6Unicast, DestId(at), &[hop6]);
         }
@@ -615,12 +814,6 @@ kernel_test! {
         assert_eq!(domain.fib.stats().installed, 100_000);
         assert_eq!(ip("route show proto 75").lines().count(), 50_000);
         assert_eq!(ip("-6 route show proto 75").lines().count(), 50_000);
-        domain.fib.begin_audit(false);
-        domain.settle();
-        assert_eq!(
-            domain.fib.audit(),
-            Some(AuditReport { checked: 100_000, ..AuditReport::default() })
-        );
         for at in 0..50_000 {
             domain.fib.remove_route(Family::Ipv4Unicast, DestId(at));
             domain.fib.remove_route(Family::Ipv6Unicast, DestId(at));

@@ -185,15 +185,40 @@ fn a_removed_peer_is_told() {
 }
 
 #[test]
-fn only_what_the_peer_was_told_needs_a_reset() {
+fn only_what_a_session_cannot_go_on_with_needs_a_reset() {
     let mut lone = Lone::at(State::Established, ours());
-    let quiet = SessionSettings { connect_retry_s: 3, passive: true, ..ours() };
-    assert_eq!(lone.input(|session, now| session.handle_reconfigured(Rc::new(quiet), now)), []);
+    let later = SessionSettings {
+        connect_retry_s: 3,
+        passive: true,
+        hold_time_s: 30,
+        extended_messages: !ours().extended_messages,
+        graceful_restart: GracefulRestart { restart_time_s: 7, ..ours().graceful_restart },
+        ..ours()
+    };
+    let hold_time_s = lone.session.negotiated().expect("it is up").hold_time_s;
+    assert_eq!(lone.input(|session, now| session.handle_reconfigured(Rc::new(later), now)), []);
     assert_eq!(lone.session.state(), State::Established);
-    let loud = SessionSettings { hold_time_s: 30, ..ours() };
+    assert_eq!(lone.session.negotiated().expect("it is up").hold_time_s, hold_time_s);
+    let loud = SessionSettings { families: FamilySet::only(Family::Ipv4Unicast), ..ours() };
     let outputs = lone.input(|session, now| session.handle_reconfigured(Rc::new(loud), now));
     assert_eq!(notification(&outputs).map(|(_, sent)| (sent.code, sent.subcode)), Some((6, 6)));
     assert!(lone.pass_s(2).contains(&Output::Connect(Slot::A)));
+}
+
+/// An OPEN is on its way that says what does not hold any more.
+#[test]
+fn a_connection_in_the_middle_of_its_opens_begins_anew_with_other_ones() {
+    for state in [State::OpenSent, State::OpenConfirm] {
+        let mut lone = Lone::at(state, without_restart(ours()));
+        let later = SessionSettings { hold_time_s: 30, ..without_restart(ours()) };
+        let outputs = lone.input(|session, now| session.handle_reconfigured(Rc::new(later), now));
+        assert_eq!(notification(&outputs).map(|(_, sent)| (sent.code, sent.subcode)), Some((6, 6)));
+        let same = lone.session.settings().as_ref().clone();
+        assert!(lone.pass_s(2).contains(&Output::Connect(Slot::A)));
+        lone.input(|session, now| session.handle_connected(Slot::A, now));
+        let quiet = SessionSettings { connect_retry_s: 3, ..same };
+        assert_eq!(lone.input(|session, now| session.handle_reconfigured(Rc::new(quiet), now)), []);
+    }
 }
 
 /// RFC 4486 §4.
@@ -336,6 +361,29 @@ fn refreshes_are_handed_on_for_families_in_use() {
     assert_eq!(refresh(&[0, 99, 0, 1]), [], "a family that nobody knows");
     let outputs = refresh(&[0, 1, 2, 1, 0]);
     assert_eq!(notification(&outputs).map(|(_, sent)| (sent.code, sent.subcode)), Some((7, 1)));
+}
+
+/// RFC 7313 §4: what is stale since the beginning of a refresh must not stay for ever.
+#[test]
+fn a_refresh_that_does_not_end_in_its_time_is_ended() {
+    let stale_time_s = u64::from(ours().graceful_restart.stale_time_s);
+    let quiet = |settings| SessionSettings { hold_time_s: 0, ..settings };
+    let mut lone = Lone::at(State::Established, quiet(ours()));
+    let told = |kind| vec![Output::RouteRefresh(Family::Ipv6Unicast, kind)];
+    let (begin, end) = ([0, 2, 1, 1], [0, 2, 2, 1]);
+    let gone = [Output::RemoveStale(FamilySet::only(Family::Ipv6Unicast))];
+    assert_eq!(lone.message(Slot::A, MessageKind::RouteRefresh, &begin), told(RefreshKind::Begin));
+    assert_eq!(lone.pass_s(stale_time_s - 1), []);
+    assert_eq!(lone.message(Slot::A, MessageKind::RouteRefresh, &begin), told(RefreshKind::Begin));
+    assert_eq!(lone.pass_s(1), gone, "beginning again is no way to go on for ever");
+    assert_eq!(lone.message(Slot::A, MessageKind::RouteRefresh, &end), [], "it was ended already");
+    // One that ends in time leaves nothing to be ended, and so does one whose session goes down.
+    assert_eq!(lone.message(Slot::A, MessageKind::RouteRefresh, &begin), told(RefreshKind::Begin));
+    assert_eq!(lone.message(Slot::A, MessageKind::RouteRefresh, &end), told(RefreshKind::End));
+    assert_eq!(lone.pass_s(2 * stale_time_s), []);
+    lone.message(Slot::A, MessageKind::RouteRefresh, &begin);
+    lone.input(|session, now| session.handle_shutdown("", now));
+    assert_eq!(lone.session.next_deadline(), None);
 }
 
 #[test]

@@ -70,7 +70,10 @@ fn routes_are_kept_where_the_peer_asks_for_it() {
         ("error sent", |session, now| session.handle_error(Slot::A, Notification::new(3, 1), now)),
         ("hold timer", |session, now| session.handle_timeout(false, now.plus_s(91))),
         ("reconfigured", |session, now| {
-            let settings = SessionSettings { hold_time_s: 33, ..session.settings().as_ref().clone() };
+            let settings = SessionSettings {
+                extended_next_hop: !session.settings().extended_next_hop,
+                ..session.settings().as_ref().clone()
+            };
             session.handle_reconfigured(Rc::new(settings), now);
         }),
     ];

@@ -391,7 +391,7 @@ impl Network {
                     }
                     self.drop_conn(wire, end);
                 }
-                Action::ListenKey { .. } => {}
+                Action::ListenKey { .. } | Action::OpenKernel { .. } => {}
             }
         }
     }

@@ -6,6 +6,7 @@ use super::Random;
 use super::network::Network;
 use super::plan::{EndPlan, LinkPlan, NodePlan, Plan};
 use crate::config::{Config, DynamicPeerConfig, PeerConfig, Secret};
+use crate::rib::Path;
 use crate::speaker::{Action, Refusal, Speaker, Syn, ttl_min};
 use crate::types::*;
 
@@ -131,4 +132,69 @@ fn a_reload_leaves_what_the_api_originates_alone() {
     assert!(originates(&speaker));
     assert!(speaker.withdraw_by_api(prefix()));
     assert!(!originates(&speaker));
+}
+
+/// Three ASes in a line, all with graceful restart; each originates one prefix. The one in the middle restarts, and
+/// the last one does not answer for a while.
+fn restarted_in_the_middle(silent_ms: u64) -> Network {
+    let node = |index: u32| NodePlan { asn: 65001 + index, networks: [(prefix_of(index), 0)].into() };
+    let end = |node| EndPlan { node, configured: true, graceful_restart: true, ..EndPlan::default() };
+    let link = |a, b| LinkPlan { ends: [end(a), end(b)], ipv6: true };
+    let plan = Plan { nodes: (0..3).map(node).collect(), links: vec![link(0, 1), link(1, 2)] };
+    let mut network = Network::new(plan, Random(1));
+    network.run_for(60_000);
+    network.check_settled();
+    network.restart(1, true, false);
+    network.nodes[2].frozen_until = network.now.plus_ms(silent_ms);
+    network
+}
+
+fn prefix_of(node: u32) -> Prefix {
+    format!("2001:db8:{}::/48", node + 1).parse().expect("this is a prefix")
+}
+
+/// The only path that the first speaker has to a prefix of the middle or the last one.
+fn path_at_first(network: &Network, node: u32) -> Path {
+    let rib = &network.nodes[0].speaker.rib;
+    let dest = rib.find(prefix_of(node)).expect("a path is kept");
+    rib.paths(Family::Ipv6Unicast, dest).next().expect("a path is kept")
+}
+
+#[test]
+fn who_has_restarted_says_nothing_until_all_peers_have_said_everything() {
+    let mut network = restarted_in_the_middle(8_000);
+    network.run_for(7_000);
+    assert!(network.is_up(0), "the session is there long before");
+    for node in [1, 2] {
+        assert!(path_at_first(&network, node).stale, "neither its own prefix nor another's is told again");
+    }
+    network.run_for(6_000);
+    for node in [1, 2] {
+        assert!(!path_at_first(&network, node).stale, "told when the last peer has sent End-of-RIB");
+    }
+    network.run_for(60_000);
+    network.check_settled();
+}
+
+#[test]
+fn a_peer_that_stays_away_is_waited_for_as_long_as_the_timer_says() {
+    // The peers are asked to wait for 15 s.
+    let mut network = restarted_in_the_middle(60_000);
+    network.run_for(14_500);
+    assert!(path_at_first(&network, 1).stale);
+    network.run_for(2_000);
+    assert!(!path_at_first(&network, 1).stale);
+    let rib = &network.nodes[0].speaker.rib;
+    assert!(rib.find(prefix_of(2)).is_none_or(|dest| rib.best(Family::Ipv6Unicast, dest).is_none()));
+}
+
+#[test]
+fn without_a_deferral_routes_are_told_at_once() {
+    let mut network = restarted_in_the_middle(8_000);
+    let mut config = network.plan.config(1);
+    config.speaker.selection_deferral_s = Some(0);
+    network.nodes[1].speaker = Speaker::new(config, 1);
+    network.nodes[1].speaker.start(network.now);
+    network.run_for(7_000);
+    assert!(!path_at_first(&network, 1).stale);
 }
