@@ -137,6 +137,13 @@ impl Speaker {
         }
     }
 
+    /// Learns the addresses of the interfaces from the kernel even if nothing else is wanted of it: a session that
+    /// carries the other family needs the next hop that its link has there.
+    pub fn follow_interfaces(&mut self) {
+        let domain = &self.config.domains[0];
+        self.fib.get_or_insert_with(|| Fib::new(fib_options(domain)));
+    }
+
     /// The next thing that the reactor is to do.
     pub fn poll_action(&mut self) -> Option<Action> {
         let action = self.actions.pop_front()?;
@@ -244,6 +251,7 @@ fn fib_options(domain: &DomainConfig) -> FibOptions {
         max_paths: domain.max_paths.into(),
         metric: domain.metric,
         install: domain.install,
+        resolve: domain.resolve_next_hops,
         stale_time_s: domain.stale_time_s.into(),
         ..FibOptions::default()
     }

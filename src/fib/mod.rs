@@ -62,8 +62,11 @@ pub struct FibOptions {
     pub metric: u32,
     /// The protocol number that marks our routes.
     pub protocol: u8,
-    /// Whether routes are installed at all. Next hops are tracked either way.
+    /// Whether routes are installed at all.
     pub install: bool,
+    /// Whether next hops are followed though nothing is installed. Without either only the interfaces and
+    /// their addresses are read.
+    pub resolve: bool,
     /// How long routes of an earlier run are kept when nobody calls [`Fib::end_of_initial_sync`].
     pub stale_time_s: u64,
     /// Tables and metrics at which the configuration before had its routes: they go when what is wanted is in.
@@ -78,6 +81,7 @@ impl Default for FibOptions {
             metric: METRIC,
             protocol: PROTOCOL,
             install: false,
+            resolve: true,
             stale_time_s: 600,
             evict: Vec::new(),
         }
@@ -85,6 +89,11 @@ impl Default for FibOptions {
 }
 
 impl FibOptions {
+    /// Whether anything depends on the kernel's routes.
+    pub fn follows_routes(&self) -> bool {
+        self.install || self.resolve || !self.evict.is_empty()
+    }
+
     fn writer(&self) -> RouteWriter {
         RouteWriter { table: self.table, metric: self.metric, protocol: self.protocol }
     }
@@ -261,7 +270,10 @@ impl Fib {
             routes: Routes::default(),
             seq: 0,
             flight: None,
-            reading: Some(Reading::everything(options.table, &places)),
+            reading: Some(match options.follows_routes() {
+                true => Reading::everything(options.table, &places),
+                false => Reading::interfaces(),
+            }),
             compare: None,
             ready: false,
             initial_sync_over: false,

@@ -90,6 +90,11 @@ impl Reading {
         Reading::new(Purpose::Repair, [Step::Links, Step::Addresses, Step::Objects].into_iter().chain(routes))
     }
 
+    /// What the addresses on a session's link depend on.
+    pub fn interfaces() -> Reading {
+        Reading::new(Purpose::Repair, [Step::Links, Step::Addresses])
+    }
+
     /// The reading that finds out which next-hop objects there are.
     pub fn objects() -> Reading {
         Reading::new(Purpose::Objects, [Step::Objects])
@@ -128,7 +133,10 @@ impl Fib {
         self.flight = None;
         self.compare = None;
         let evicted: Vec<u32> = self.evictions.iter().map(|place| place.table).collect();
-        self.reading = Some(Reading::everything(self.options.table, &evicted));
+        self.reading = Some(match self.options.follows_routes() {
+            true => Reading::everything(self.options.table, &evicted),
+            false => Reading::interfaces(),
+        });
     }
 
     /// Continues what is under way of reading and comparing. `true`: a request was written.

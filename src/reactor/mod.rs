@@ -180,15 +180,12 @@ impl Reactor {
             listeners.push(listener);
         }
 
-        let mut netlink = None;
         let domain = &config.domains[0];
-        if domain.install || domain.resolve_next_hops {
-            let mut socket = NetlinkSocket::open(domain.table).map_err(setup("the netlink socket"))?;
-            poll.registry()
-                .register(&mut socket, NETLINK, Interest::READABLE)
-                .map_err(setup("the netlink socket"))?;
-            netlink = Some(socket);
-        }
+        let routes = domain.install || domain.resolve_next_hops;
+        let mut netlink = NetlinkSocket::open(domain.table, routes).map_err(setup("the netlink socket"))?;
+        poll.registry()
+            .register(&mut netlink, NETLINK, Interest::READABLE)
+            .map_err(setup("the netlink socket"))?;
 
         let (handle, requests) = control::ControlHandle::new(Arc::clone(&waker));
         let control =
@@ -197,6 +194,7 @@ impl Reactor {
         // The standard library keys its hash maps with the kernel's randomness; this borrows some.
         let seed = RandomState::new().hash_one(std::process::id());
         let mut speaker = Speaker::new(config, seed);
+        speaker.follow_interfaces();
         speaker.start(clock.now());
         Ok(Reactor {
             poll,
@@ -207,7 +205,7 @@ impl Reactor {
             signals,
             requests,
             watchers: Watchers::default(),
-            netlink,
+            netlink: Some(netlink),
             listeners,
             accept_ready: true,
             accept_paused_until: Time(0),
@@ -479,14 +477,14 @@ impl Reactor {
                 Action::Connect { conn, dial } => self.connect(conn, &dial),
                 Action::Close { conn, last_words } => self.close(conn, &last_words),
                 Action::ListenKey { range, key } => self.set_listen_key(range, key.as_ref()),
-                Action::OpenKernel { table } => self.open_netlink(table),
+                Action::OpenKernel { table, routes } => self.open_netlink(table, routes),
             }
         }
     }
 
     /// Replaces the netlink socket. Without one the kernel's routes stay as they are.
-    fn open_netlink(&mut self, table: u32) {
-        let opened = NetlinkSocket::open(table).and_then(|mut socket| {
+    fn open_netlink(&mut self, table: u32, routes: bool) {
+        let opened = NetlinkSocket::open(table, routes).and_then(|mut socket| {
             self.poll.registry().register(&mut socket, NETLINK, Interest::READABLE)?;
             Ok(socket)
         });

@@ -31,9 +31,11 @@ const READ_BYTES: usize = 64 << 10;
 const READS_MAX: usize = 16;
 const BATCHES_MAX: usize = 4;
 
-/// The multicast groups that a domain follows (linux/rtnetlink.h): links, addresses and routes of both
-/// families, next-hop objects.
-const GROUPS: [u32; 6] = [1, 5, 7, 9, 11, 32];
+/// The multicast groups of links and of the addresses of both families (linux/rtnetlink.h).
+const INTERFACE_GROUPS: [u32; 3] = [1, 5, 9];
+
+/// Those of the routes of both families and of next-hop objects.
+const ROUTE_GROUPS: [u32; 3] = [7, 11, 32];
 
 /// A non-blocking rtnetlink socket.
 pub struct NetlinkSocket {
@@ -44,8 +46,8 @@ pub struct NetlinkSocket {
 
 impl NetlinkSocket {
     /// Opens a socket in the caller's network namespace and subscribes to the kernel's notifications.
-    /// `table` is the kernel table of the domain.
-    pub fn open(table: u32) -> io::Result<NetlinkSocket> {
+    /// `table` is the kernel table of the domain; `routes` says whether those of routes are among them.
+    pub fn open(table: u32, routes: bool) -> io::Result<NetlinkSocket> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -56,7 +58,8 @@ impl NetlinkSocket {
         enlarge(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER_BYTES)?;
         enlarge(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BUFFER_BYTES)?;
         attach_filter(&socket, port, table)?;
-        for group in GROUPS {
+        let route_groups = ROUTE_GROUPS.into_iter().filter(|_| routes);
+        for group in INTERFACE_GROUPS.into_iter().chain(route_groups) {
             socket.add_membership(group)?;
         }
         Ok(NetlinkSocket { socket, read_buffer: vec![0; READ_BYTES], batch: Vec::new() })

@@ -45,6 +45,8 @@ pub enum Action {
     OpenKernel {
         /// The domain's kernel table.
         table: u32,
+        /// Whether routes are of interest, or only interfaces and addresses.
+        routes: bool,
     },
 }
 

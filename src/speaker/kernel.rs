@@ -30,7 +30,7 @@ pub(super) struct KernelChange {
 }
 
 impl Speaker {
-    /// Carries next hops to and from next-hop tracking. Without a FIB every next hop counts as reachable.
+    /// Carries next hops to and from next-hop tracking. Unless they are followed every one counts as reachable.
     pub(super) fn follow_next_hops(&mut self) {
         while let Some((id, next_hop)) = self.rib.poll_next_hop_dropped() {
             if let Some(address) = link_local(next_hop) {
@@ -42,7 +42,7 @@ impl Speaker {
         }
         while let Some(id) = self.rib.poll_next_hop_added() {
             let next_hop = self.rib.next_hops().addr(id);
-            let Some(fib) = &mut self.fib else { continue };
+            let Some(fib) = self.fib.as_mut().filter(|fib| fib.options().follows_routes()) else { continue };
             if next_hop.addr.is_unspecified() {
                 // Our own routes have no next hop to reach.
                 self.rib.set_next_hop_state(id, true, 0);
@@ -96,10 +96,11 @@ impl Speaker {
         let domain = &self.config.domains[0];
         let mut options = fib_options(domain);
         options.evict = self.fib.as_ref().map(Fib::places).unwrap_or_default();
-        let table = options.table;
+        let (table, routes) = (options.table, options.follows_routes());
         let mut fib = Fib::new(options);
-        for (id, next_hop, _) in self.rib.next_hops().iter().filter(|(_, hop, _)| !hop.addr.is_unspecified())
-        {
+        let next_hops =
+            self.rib.next_hops().iter().filter(|(_, hop, _)| routes && !hop.addr.is_unspecified());
+        for (id, next_hop, _) in next_hops {
             let scope = link_local(next_hop).and_then(|address| self.link_scopes.get(&address));
             fib.track(id, next_hop, scope.copied().unwrap_or(0));
         }
@@ -109,7 +110,7 @@ impl Speaker {
         }
         let resolved = self.kernel_change.as_ref().map_or(before.resolve_next_hops, |change| change.resolved);
         self.kernel_change = Some(KernelChange { resolved, next: None });
-        self.actions.push_back(Action::OpenKernel { table });
+        self.actions.push_back(Action::OpenKernel { table, routes });
     }
 
     /// Goes on with a change of the kernel's use, once the kernel's state is known; returns whether there is more to

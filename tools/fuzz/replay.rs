@@ -2,6 +2,7 @@
 
 mod harness;
 mod session;
+mod speaker;
 
 use std::path::Path;
 
@@ -31,4 +32,5 @@ macro_rules! replays {
 replays! {
     harness: frame open update notification route_refresh attributes;
     session: session;
+    speaker: speaker;
 }

@@ -137,7 +137,7 @@ fn options() -> FibOptions {
 
 impl Domain {
     fn new(options: FibOptions) -> Domain {
-        let socket = NetlinkSocket::open(options.table).unwrap();
+        let socket = NetlinkSocket::open(options.table, true).unwrap();
         Domain {
             socket,
             fib: Fib::new(options),
@@ -276,7 +276,9 @@ impl Node {
             more = self.speaker.work(self.now);
             while let Some(action) = self.speaker.poll_action() {
                 match action {
-                    Action::OpenKernel { table } => self.socket = Some(NetlinkSocket::open(table).unwrap()),
+                    Action::OpenKernel { table, routes } => {
+                        self.socket = Some(NetlinkSocket::open(table, routes).unwrap());
+                    }
                     action => panic!("sessions are none of this: {action:?}"),
                 }
             }
