@@ -16,6 +16,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
+use log::warn;
 use smallvec::SmallVec;
 
 use super::hops::Hops;
@@ -34,6 +35,8 @@ const WEIGHT_MAX: u16 = 254;
 const IDS_FIRST: u32 = 0x4000_0000;
 const IDS_BITS: u32 = 18;
 const IDS_COUNT: u32 = 1 << IDS_BITS;
+/// How many of a domain's ids are given out: so few that a free one is found after a few looks.
+pub(super) const IDS_USED_MAX: usize = (IDS_COUNT / 8 * 7) as usize;
 
 /// The slot in which sets of two tables would have the same ids: tables that are equal in their lowest
 /// 12 bits. Two domains must not have that in common.
@@ -113,6 +116,8 @@ pub struct ObjectTable {
     sets_free: Vec<u32>,
     sets_by_hops: HashMap<SmallVec<[u32; 2]>, u32, FixedState>,
     set_work: Vec<u32>,
+    /// Sets for which no id was free: a peer with hundreds of thousands of next hops. Their routes wait.
+    starved: Vec<u32>,
     /// Sets that may be unused.
     idle: Vec<u32>,
     /// Legs that may be unused.
@@ -148,6 +153,7 @@ impl ObjectTable {
             sets_free: Vec::new(),
             sets_by_hops: HashMap::default(),
             set_work: Vec::new(),
+            starved: Vec::new(),
             idle: Vec::new(),
             idle_legs: Vec::new(),
             woken: Vec::new(),
@@ -381,7 +387,8 @@ impl ObjectTable {
         }
         let object = Object::Single(leg.into());
         let left = self.left_legs.remove(&object).filter(|id| self.left.remove(id));
-        let (id, written) = left.map_or_else(|| (self.free_id(), false), |id| (id, true));
+        // Without an id it stays out of its groups; legs are gateways, far fewer than sets.
+        let (id, written) = left.map_or_else(|| (self.free_id().unwrap_or(0), false), |id| (id, true));
         let object = LegObject { leg, id, refs: 1, live: 0, written, queued: false };
         let slot = match self.legs_free.pop() {
             Some(slot) => {
@@ -394,7 +401,9 @@ impl ObjectTable {
             }
         };
         self.legs_by_way.insert(leg, slot);
-        self.owners.insert(id, Owner::Leg(slot));
+        if id != 0 {
+            self.owners.insert(id, Owner::Leg(slot));
+        }
         slot
     }
 
@@ -406,17 +415,29 @@ impl ObjectTable {
         }
     }
 
-    /// An id that neither the kernel nor we use. There are 2^18, many times what a node has of gateways
-    /// and sets; should all be taken, the kernel will refuse the one given, and the route waits.
-    fn free_id(&mut self) -> u32 {
+    /// An id that neither the kernel nor we use, if there is one: 2^18 are many times what a node has of
+    /// gateways and sets, but a peer may name as many next hops as it likes.
+    fn free_id(&mut self) -> Option<u32> {
+        if self.owners.len() >= IDS_USED_MAX {
+            return None;
+        }
         for _ in 0..IDS_COUNT {
             let id = self.ids_first + self.next_id;
             self.next_id = (self.next_id + 1) % IDS_COUNT;
             if !self.kernel.contains_key(&id) && !self.owners.contains_key(&id) {
-                return id;
+                return Some(id);
             }
         }
-        self.ids_first
+        None
+    }
+
+    /// Tries the sets again for which no id was free, as far as there are ids now.
+    fn feed_starved(&mut self) {
+        while self.owners.len() + self.set_work.len() < IDS_USED_MAX
+            && let Some(slot) = self.starved.pop()
+        {
+            self.queue_set(slot);
+        }
     }
 
     fn queue_leg(&mut self, slot: u32) {
@@ -446,7 +467,7 @@ impl ObjectTable {
                 let leg = &mut self.legs[slot as usize];
                 leg.queued = false;
                 let object = Object::Single(leg.leg.into());
-                if leg.live > 0 && self.kernel.get(&leg.id) != Some(&object) {
+                if leg.id != 0 && leg.live > 0 && self.kernel.get(&leg.id) != Some(&object) {
                     let flags = flags(leg.written);
                     return Some(ObjectWrite { id: leg.id, flags, object });
                 }
@@ -476,7 +497,17 @@ impl ObjectTable {
             };
             if set.id == 0 {
                 let left = self.left_sets.remove(&object).filter(|id| self.left.remove(id));
-                let (id, written) = left.map_or_else(|| (self.free_id(), false), |id| (id, true));
+                let Some((id, written)) =
+                    left.map_or_else(|| Some((self.free_id()?, false)), |id| Some((id, true)))
+                else {
+                    if self.starved.is_empty() {
+                        warn!(
+                            "more than {IDS_USED_MAX} next hops and sets of them: further routes stay out of the kernel"
+                        );
+                    }
+                    self.starved.push(slot);
+                    continue;
+                };
                 self.owners.insert(id, Owner::Set(slot));
                 let set = &mut self.sets[slot as usize];
                 (set.id, set.written) = (id, written);
@@ -528,9 +559,11 @@ impl ObjectTable {
         match self.owners.remove(&id) {
             Some(Owner::Leg(slot)) => {
                 let id = self.free_id();
-                self.legs[slot as usize].id = id;
-                self.owners.insert(id, Owner::Leg(slot));
-                self.queue_leg(slot);
+                self.legs[slot as usize].id = id.unwrap_or(0);
+                if let Some(id) = id {
+                    self.owners.insert(id, Owner::Leg(slot));
+                    self.queue_leg(slot);
+                }
             }
             Some(Owner::Set(slot)) => {
                 self.sets[slot as usize].id = 0;
@@ -598,6 +631,7 @@ impl ObjectTable {
                 out.push_back(leg.id);
             }
         }
+        self.feed_starved();
         if left {
             self.left_sets.clear();
             self.left_legs.clear();

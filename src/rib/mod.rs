@@ -265,6 +265,11 @@ impl Rib {
         }
     }
 
+    /// Whether paths of the peer are ordered to be removed and still there.
+    pub fn is_sweeping(&self, peer: PeerId, family: Family) -> bool {
+        self.shared.peers.paths(peer, family).is_some_and(|paths| paths.doomed > 0)
+    }
+
     /// Orders the removal of paths; [`Rib::decide`] does the work. A path that is to be removed takes no
     /// part in decisions from now on, but is reported as best until its destination is decided.
     pub fn sweep(&mut self, what: Sweep) {

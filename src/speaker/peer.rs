@@ -324,6 +324,9 @@ impl Speaker {
         let enhanced = peer.session.negotiated().is_some_and(|negotiated| negotiated.enhanced_route_refresh);
         match refresh {
             RefreshKind::Request => self.export.refresh(id, family, enhanced),
+            // What the refresh before doomed is still being removed: marking again would let a peer that does
+            // nothing else use up its generations, and renumbering them takes a walk over the whole table.
+            RefreshKind::Begin if self.rib.is_sweeping(id, family) => {}
             RefreshKind::Begin => self.rib.mark_stale(id, family),
             RefreshKind::End => self.rib.sweep(Sweep::Stale(id, family)),
             RefreshKind::Unknown(_) => {}

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::lone::{Lone, notification, peer_open_body, peer_settings};
 use super::network::{Network, empty_update, settings};
-use crate::config::GracefulRestart;
+use crate::config::{AsnMatch, GracefulRestart, PeerSettings};
 use crate::session::{Failure, Negotiated, Output, Session, SessionSettings, Slot, State};
 use crate::types::{Family, FamilySet, Time};
 use crate::wire::frame::MessageKind;
@@ -293,7 +293,10 @@ fn errors_make_the_session_rest_longer_each_time() {
 #[test]
 fn a_peer_that_comes_back_is_found_within_seconds() {
     for dark in [false, true] {
-        let settings = [settings(1), SessionSettings { passive: true, ..settings(2) }];
+        // The pause that is configured unless somebody says otherwise.
+        let connect_retry_s = PeerSettings::new(AsnMatch::Any, FamilySet::ALL, String::new()).connect_retry_s;
+        let dials = SessionSettings { connect_retry_s, ..settings(1) };
+        let settings = [dials, SessionSettings { passive: true, ..settings(2) }];
         let mut network = Network::started(settings, 3);
         network.run_until_up(5);
         match dark {
@@ -305,8 +308,8 @@ fn a_peer_that_comes_back_is_found_within_seconds() {
         network.dark = false;
         network.boot(1);
         let took_ms = network.run_until_up(60);
-        // The pause of 10 s, or the rest of a dial that nobody answered and then the pause.
-        assert!(took_ms < if dark { 18_500 } else { 10_500 }, "{took_ms} ms");
+        // The pause of 8 s, or the rest of a dial that nobody answered and then the pause.
+        assert!(took_ms < if dark { 16_500 } else { 8_500 }, "{took_ms} ms");
     }
 }
 
