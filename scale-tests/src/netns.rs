@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use crate::daemon::Family;
 use crate::process::wait_for;
 
 /// A network namespace of its own, with its loopback interface up.
@@ -184,6 +185,52 @@ impl Pair {
             namespace.add_address("eth0", format!("fd6b::{number}").parse().expect("an address"), 64);
         }
         pair
+    }
+}
+
+/// A namespace in the middle and one on each side, IPv4 and IPv6, with ways from end to end.
+#[derive(Debug)]
+pub struct Line {
+    /// Where the one in the middle runs: interfaces `eth1` and `eth2`, a cable each.
+    pub middle: Namespace,
+    /// Where the others run, the first on cable 1: interface `eth0`.
+    pub clients: [Namespace; 2],
+}
+
+impl Line {
+    /// Makes and connects all three.
+    pub fn new() -> Line {
+        let line = Line {
+            middle: Namespace::new("middle"),
+            clients: [Namespace::new("first"), Namespace::new("second")],
+        };
+        for (client, number) in line.clients.iter().zip([1u8, 2]) {
+            let interface = format!("eth{number}");
+            line.middle.connect(&interface, client, "eth0");
+            for (family, length) in [(Family::Ipv4, 24), (Family::Ipv6, 64)] {
+                line.middle.add_address(&interface, Line::address(family, number, 1), length);
+                client.add_address("eth0", Line::address(family, number, 2), length);
+                // The ends must be able to reach each other's next hops.
+                let far = format!("{}/{length}", Line::address(family, 3 - number, 0));
+                let gateway = Line::address(family, number, 1).to_string();
+                client.ip(&["route", "add", &far, "via", &gateway]);
+            }
+        }
+        line
+    }
+
+    /// The address on the cable with that number, of the middle (1) or the client (2).
+    pub fn address(family: Family, cable: u8, end: u8) -> IpAddr {
+        match family {
+            Family::Ipv4 => IpAddr::from([10, 0, cable, end]),
+            Family::Ipv6 => IpAddr::from([0xfd6b, u16::from(cable), 0, 0, 0, 0, 0, u16::from(end)]),
+        }
+    }
+}
+
+impl Default for Line {
+    fn default() -> Line {
+        Line::new()
     }
 }
 

@@ -44,6 +44,17 @@ pub fn wait_at_most<T>(
     }
 }
 
+/// Thousands of sessions want thousands of descriptors, here and in the speakers, which inherit the limit.
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a whole structure of ours that lives across them.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+    }
+}
+
 /// A directory that is removed on drop, unless the test panics: then it stays, and says where.
 #[derive(Debug)]
 pub struct Directory {

@@ -181,7 +181,11 @@ pub fn status(speaker: &Speaker, now: Time, id: PeerId) -> Option<PeerStatus> {
             session::State::OpenConfirm => PeerState::OpenConfirm,
             session::State::Established => PeerState::Established,
         },
-        admin: if session.is_running() { AdminState::Up } else { AdminState::Down },
+        admin: match session.is_running() {
+            false => AdminState::Down,
+            true if session.rests_at_prefix_limit() => AdminState::PrefixLimit,
+            true => AdminState::Up,
+        },
         since_ms: (session.established_count() > 0).then(|| now.since_ms(session.changed_at())),
         flaps: session.established_count().saturating_sub(u32::from(negotiated.is_some())),
         last_error: session.failures().and_then(|log| log.last()).map(|past| past.failure.to_string()),

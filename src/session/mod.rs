@@ -63,6 +63,7 @@ pub use wheel::TimingWheel;
 use crate::types::{FamilySet, Time};
 use crate::wire::Open;
 use crate::wire::frame::{EXTENDED_MESSAGE_LEN_MAX, MESSAGE_LEN_MAX};
+use crate::wire::notification::{self, cease};
 use connection::Connection;
 use retention::Retention;
 
@@ -218,6 +219,14 @@ impl Session {
     /// Whether the session belongs to a dynamic peer.
     pub fn is_dynamic(&self) -> bool {
         self.dynamic
+    }
+
+    /// Whether the session rests because the peer passed its prefix limit.
+    pub fn rests_at_prefix_limit(&self) -> bool {
+        let last = self.failures().and_then(FailureLog::last).map(|past| &past.failure);
+        let limit = (notification::CEASE, cease::PREFIX_LIMIT);
+        self.idle_until.is_some()
+            && matches!(last, Some(Failure::Sent(sent)) if (sent.code, sent.subcode) == limit)
     }
 
     /// When the session last went up or down: uptime and downtime count from here.

@@ -376,7 +376,7 @@ impl Speaker {
     }
 
     /// Our addresses on the way to a peer: the end of the connection for its own family, and for the other what the
-    /// same interface has.
+    /// same interface has, unless the end of the connection will do for it as well.
     fn next_hop_rule(&self, peer: &Peer, import: &Import, family: Family) -> NextHopRule {
         let mut rule = NextHopRule { force_self: peer.settings.next_hop_self, ..NextHopRule::default() };
         let mut own = |address: IpAddr| match address {
@@ -404,6 +404,10 @@ impl Speaker {
         }
         if !on_link {
             rule.self_link_local = None;
+        }
+        if import.decode.extended_next_hop && import.local_address.is_ipv6() {
+            // RFC 8950: who asks for IPv6 next hops has a way to this address, and maybe none to an IPv4 address.
+            rule.self_v4 = None;
         }
         rule
     }

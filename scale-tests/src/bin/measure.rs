@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use kulan_scale_tests::daemon::Kind;
 use kulan_scale_tests::measure::{Figure, WORKLOADS, Workload};
+use kulan_scale_tests::process::raise_descriptor_limit;
 
 const USAGE: &str = "\
 usage: measure [WORKLOAD...] [--runs N] [--speakers NAME,...] [--json]
@@ -155,17 +156,6 @@ fn as_json(results: &BTreeMap<Kind, Results>) -> serde_json::Value {
         serde_json::json!({ "figures": figures, "failures": results.failures })
     };
     results.iter().map(|(kind, results)| (kind.name().to_string(), of_speaker(results))).collect()
-}
-
-/// Thousands of sessions want thousands of descriptors, here and in the speakers, which inherit the limit.
-fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls get a whole structure of ours that lives across them.
-    unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
-        limit.rlim_cur = limit.rlim_max;
-        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-    }
 }
 
 fn main() -> ExitCode {

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::{
-    Dialect, Family, Learned, Neighbor, Origin, Place, Prefix, Rib, Route, Speaker, parse_communities,
-    parse_large,
+    Dialect, Extended, Family, Learned, Neighbor, Origin, Place, Prefix, Rib, Route, Speaker, UNASSIGNED,
+    Unknown, parse_as_path, parse_communities, parse_hex, parse_large,
 };
 use crate::process::Process;
 
@@ -41,6 +41,11 @@ impl Dialect for Bird {
 
     fn request_refresh(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<(), String> {
         birdc(place, &["reload", "in", &protocol_name(neighbor)]).map(drop)
+    }
+
+    fn withdraw(&self, place: &Place<'_>, speaker: &Speaker, _gone: &[Prefix]) -> Result<(), String> {
+        place.directory.write("bird.conf", &configuration(speaker));
+        birdc(place, &["configure"]).map(drop)
     }
 
     fn updates_received(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<u64, String> {
@@ -119,7 +124,14 @@ fn configuration(speaker: &Speaker) -> String {
 }
 
 fn static_route(route: &Route) -> String {
-    let mut text = format!("  route {} blackhole {{ bgp_origin = ORIGIN_IGP;", route.prefix);
+    let origin = route.origin.name().to_ascii_uppercase();
+    let mut text = format!("  route {} blackhole {{ bgp_origin = ORIGIN_{origin};", route.prefix);
+    for asn in route.sequence().iter().rev() {
+        let _ = write!(text, " bgp_path.prepend({asn});");
+    }
+    for community in &route.extended {
+        let _ = write!(text, " bgp_ext_community.add(({}));", community.show("rt", "ro", ",", ","));
+    }
     if let Some(local_pref) = route.local_pref {
         let _ = write!(text, " bgp_local_pref = {local_pref};");
     }
@@ -201,9 +213,7 @@ fn read_attribute(entry: &mut Learned, key: &str, value: &str) -> Result<(), Str
     let number = |text: &str| text.parse().map_err(|_| format!("not a number: {key}: {value}"));
     match key {
         "BGP.origin" => entry.origin = Origin::parse(value)?,
-        "BGP.as_path" => {
-            entry.as_path = value.split_whitespace().map(number).collect::<Result<_, _>>()?;
-        }
+        "BGP.as_path" => entry.as_path = parse_as_path(value)?,
         "BGP.next_hop" => {
             let first = value.split_whitespace().next().unwrap_or("");
             entry.next_hop = first.parse().map_err(|_| format!("not a next hop: {value}"))?;
@@ -211,6 +221,20 @@ fn read_attribute(entry: &mut Learned, key: &str, value: &str) -> Result<(), Str
         "BGP.local_pref" => entry.local_pref = number(value)?,
         "BGP.med" => entry.med = number(value)?,
         "BGP.community" => entry.communities = parse_communities(&in_parentheses(value))?,
+        "BGP.ext_community" => {
+            for item in value.split(')').filter_map(|item| item.split_once('(')) {
+                let (kind, value) =
+                    item.1.split_once(',').ok_or_else(|| format!("not understood: {value}"))?;
+                let value = value.replace(',', ":").replace(' ', "");
+                entry.extended.insert(Extended::parse(kind, &value)?);
+            }
+        }
+        "BGP.aggregator" => {
+            let parts = value.split_once(" AS").ok_or_else(|| format!("not an aggregator: {value}"))?;
+            let router_id = parts.0.parse().map_err(|_| format!("not an aggregator: {value}"))?;
+            entry.rare.aggregator = Some((number(parts.1)?, router_id));
+        }
+        "BGP.atomic_aggr" => entry.rare.atomic_aggregate = true,
         "BGP.large_community" => entry.large = parse_large(&in_parentheses(value))?,
         "BGP.originator_id" => {
             entry.originator_id = Some(value.parse().map_err(|_| format!("not an identifier: {value}"))?);
@@ -220,6 +244,10 @@ fn read_attribute(entry: &mut Learned, key: &str, value: &str) -> Result<(), Str
                 .split_whitespace()
                 .map(|id| id.parse().map_err(|_| format!("not a cluster list: {value}")))
                 .collect::<Result<_, _>>()?;
+        }
+        // Long values are shown in part; the Partial bit is not shown at all.
+        _ if key == format!("BGP.{UNASSIGNED:02x} [t]") && !value.ends_with("...") => {
+            entry.rare.unknown = Some(Unknown { value: parse_hex(value)?, partial: true });
         }
         _ => {}
     }

@@ -10,7 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use super::{Dialect, Family, Learned, Neighbor, Origin, Place, Rib, Route, Speaker};
+use super::{
+    Dialect, Extended, Family, Hop, Learned, Neighbor, Origin, Place, Prefix, Rib, Route, Speaker, UNASSIGNED,
+};
 use crate::process::Process;
 
 pub(super) struct Exabgp;
@@ -107,12 +109,11 @@ impl Dialect for Exabgp {
 
     fn request_refresh(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<(), String> {
         let family = Family::of(neighbor).name();
-        let mut commands = File::options()
-            .write(true)
-            .open(place.directory.file("commands"))
-            .map_err(|error| format!("the helper's commands: {error}"))?;
-        writeln!(commands, "neighbor {neighbor} announce route-refresh {family} unicast")
-            .map_err(|error| format!("the helper's commands: {error}"))
+        command(place, &format!("neighbor {neighbor} announce route-refresh {family} unicast"))
+    }
+
+    fn withdraw(&self, place: &Place<'_>, _speaker: &Speaker, gone: &[Prefix]) -> Result<(), String> {
+        gone.iter().try_for_each(|prefix| command(place, &format!("withdraw route {prefix} next-hop self")))
     }
 
     fn updates_received(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<u64, String> {
@@ -120,6 +121,13 @@ impl Dialect for Exabgp {
         let updates = events.iter().filter(|event| event["type"] == "update" && is_from(event, neighbor));
         Ok(updates.count() as u64)
     }
+}
+
+/// Has the helper say it.
+fn command(place: &Place<'_>, words: &str) -> Result<(), String> {
+    let broken = |error| format!("the helper's commands: {error}");
+    let mut commands = File::options().write(true).open(place.directory.file("commands")).map_err(broken)?;
+    writeln!(commands, "{words}").map_err(broken)
 }
 
 /// Every whole line that the helper wrote.
@@ -165,14 +173,53 @@ fn neighbor_block(speaker: &Speaker, neighbor: &Neighbor) -> String {
     text += " }\n  api { processes [ helper ]; neighbor-changes; receive { parsed; update; } }\n  static {\n";
     for route in &speaker.routes {
         if neighbor.families.contains(&route.prefix.family()) {
-            text += &static_route(route);
+            text += &static_route(speaker, neighbor, route);
         }
     }
     text + "  }\n}\n"
 }
 
-fn static_route(route: &Route) -> String {
-    let mut text = format!("    route {} next-hop self origin igp", route.prefix);
+fn static_route(speaker: &Speaker, neighbor: &Neighbor, route: &Route) -> String {
+    let other = neighbor.other_local_address.filter(|own| Family::of(*own) == route.prefix.family());
+    let next_hop = other.map_or("self".to_string(), |own| own.to_string());
+    let mut text = format!("    route {} next-hop {next_hop} origin {}", route.prefix, route.origin.name());
+    if !route.as_path.is_empty() {
+        text += " as-path [";
+        // A path that is given goes out as it is.
+        if neighbor.asn != speaker.asn {
+            let _ = write!(text, " {}", speaker.asn);
+        }
+        for hop in &route.as_path {
+            match hop {
+                Hop::As(asn) => {
+                    let _ = write!(text, " {asn}");
+                }
+                Hop::Set(set) => {
+                    let members: Vec<String> = set.iter().map(u32::to_string).collect();
+                    let _ = write!(text, " ( {} )", members.join(" "));
+                }
+            }
+        }
+        text += " ]";
+    }
+    if let Some((asn, router_id)) = route.rare.aggregator {
+        let _ = write!(text, " aggregator ( {asn}:{router_id} )");
+    }
+    if route.rare.atomic_aggregate {
+        text += " atomic-aggregate";
+    }
+    if !route.extended.is_empty() {
+        text += " extended-community [";
+        for community in &route.extended {
+            let _ = write!(text, " {}", community.show("target", "origin", ":", ":"));
+        }
+        text += " ]";
+    }
+    if let Some(unknown) = &route.rare.unknown {
+        let value: String = unknown.value.iter().map(|byte| format!("{byte:02x}")).collect();
+        // Optional and transitive.
+        let _ = write!(text, " attribute [ 0x{UNASSIGNED:02x} 0xc0 0x{value} ]");
+    }
     if let Some(med) = route.med {
         let _ = write!(text, " med {med}");
     }
@@ -202,7 +249,14 @@ fn read_attributes(next_hop: &str, attributes: &Value) -> Result<Learned, String
     let list = |key: &str| attributes[key].as_array().cloned().unwrap_or_default();
     let mut learned = Learned::with_next_hop(next_hop.parse().map_err(|_| broken())?);
     learned.origin = Origin::parse(attributes["origin"].as_str().unwrap_or_default())?;
-    learned.as_path = list("as-path").iter().map(number).collect::<Result<_, _>>()?;
+    for asn in list("as-path") {
+        learned.as_path.push(Hop::As(number(&asn)?));
+    }
+    for community in list("extended-community") {
+        let words = community["string"].as_str().unwrap_or_default();
+        let (kind, value) = words.split_once(':').ok_or_else(broken)?;
+        learned.extended.insert(Extended::parse(kind, value)?);
+    }
     learned.med = attributes["med"].as_u64().unwrap_or(0) as u32;
     learned.local_pref = attributes["local-preference"].as_u64().unwrap_or(100) as u32;
     for community in list("community") {

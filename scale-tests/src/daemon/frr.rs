@@ -5,7 +5,10 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{Dialect, Family, Learned, Origin, Place, Rib, Route, Speaker, parse_communities, parse_large};
+use super::{
+    Dialect, Extended, Family, Hop, Learned, Origin, Place, Prefix, Rib, Route, Speaker, items,
+    parse_communities, parse_large,
+};
 use crate::process::{Process, wait_for};
 
 pub(super) struct Frr;
@@ -63,6 +66,19 @@ impl Dialect for Frr {
         vtysh(place, &format!("clear bgp {family} unicast {neighbor} soft in")).map(drop)
     }
 
+    fn withdraw(&self, place: &Place<'_>, speaker: &Speaker, gone: &[Prefix]) -> Result<(), String> {
+        for prefix in gone {
+            let words = [
+                "configure terminal".to_string(),
+                format!("router bgp {}", speaker.asn),
+                format!("address-family {} unicast", prefix.family().name()),
+                format!("no network {prefix}"),
+            ];
+            vtysh_all(place, &words.each_ref().map(String::as_str))?;
+        }
+        Ok(())
+    }
+
     fn updates_received(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<u64, String> {
         let shown = neighbor_of(place, neighbor)?;
         let count = &shown["messageStats"]["updatesRecv"];
@@ -71,13 +87,18 @@ impl Dialect for Frr {
 }
 
 fn vtysh(place: &Place<'_>, words: &str) -> Result<String, String> {
+    vtysh_all(place, &[words])
+}
+
+/// Runs commands one after the other, each where the one before has led.
+fn vtysh_all(place: &Place<'_>, commands: &[&str]) -> Result<String, String> {
     let mut command = place.namespace.command("vtysh");
     let directory = place.directory.path();
-    command.arg("--vty_socket").arg(directory).arg("--config_dir").arg(directory);
-    place.run({
-        command.args(["-d", "bgpd", "-c", words]);
-        command
-    })
+    command.arg("--vty_socket").arg(directory).arg("--config_dir").arg(directory).args(["-d", "bgpd"]);
+    for words in commands {
+        command.args(["-c", words]);
+    }
+    place.run(command)
 }
 
 fn neighbor_of(place: &Place<'_>, neighbor: IpAddr) -> Result<Value, String> {
@@ -147,7 +168,19 @@ fn configuration(speaker: &Speaker) -> String {
 }
 
 fn set_lines(route: &Route) -> String {
-    let mut text = String::new();
+    let mut text = format!(" set origin {}\n", route.origin.name());
+    if !route.as_path.is_empty() {
+        let path: Vec<String> = route.sequence().iter().map(u32::to_string).collect();
+        let _ = writeln!(text, " set as-path prepend {}", path.join(" "));
+    }
+    for (kind, of_kind) in [("rt", true), ("soo", false)] {
+        let of_kind = |community: &&Extended| matches!(community, Extended::Target(..)) == of_kind;
+        let list: Vec<String> =
+            route.extended.iter().filter(of_kind).map(|community| community.show("", "", "", ":")).collect();
+        if !list.is_empty() {
+            let _ = writeln!(text, " set extcommunity {kind} {}", list.join(" "));
+        }
+    }
     if let Some(med) = route.med {
         let _ = writeln!(text, " set metric {med}");
     }
@@ -182,10 +215,23 @@ fn read_path(path: &Value) -> Result<Learned, String> {
         .ok_or_else(|| format!("no next hop in {path}"))?;
     let mut learned = Learned::with_next_hop(next_hop);
     for segment in path["aspath"]["segments"].as_array().into_iter().flatten() {
-        for asn in segment["list"].as_array().into_iter().flatten() {
-            learned.as_path.push(asn.as_u64().ok_or_else(|| format!("not an AS number: {asn}"))? as u32);
+        let members = segment["list"].as_array().into_iter().flatten();
+        let mut members =
+            members.map(|asn| asn.as_u64().map(|asn| asn as u32).ok_or_else(|| format!("not an AS: {asn}")));
+        if segment["type"] == "as-set" {
+            learned.as_path.push(Hop::Set(members.collect::<Result<_, _>>()?));
+        } else {
+            members.try_for_each(|asn| asn.map(|asn| learned.as_path.push(Hop::As(asn))))?;
         }
     }
+    for community in items(path["extendedCommunity"]["string"].as_str().unwrap_or_default()) {
+        let (kind, value) =
+            community.split_once(':').ok_or_else(|| format!("not understood: {community}"))?;
+        learned.extended.insert(Extended::parse(kind, value)?);
+    }
+    let aggregator_id = path["aggregatorId"].as_str().and_then(|id| id.parse().ok());
+    learned.rare.aggregator = path["aggregatorAs"].as_u64().map(|asn| asn as u32).zip(aggregator_id);
+    learned.rare.atomic_aggregate = path["atomicAggregate"] == true;
     learned.origin = Origin::parse(path["origin"].as_str().unwrap_or_default())?;
     learned.local_pref = path["locPrf"].as_u64().unwrap_or(100) as u32;
     learned.med = path["metric"].as_u64().unwrap_or(0) as u32;

@@ -8,10 +8,15 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Dialect, Family, Learned, Neighbor, Origin, Place, Rib, Route, Speaker};
+use super::{
+    Dialect, Extended, Family, Hop, Learned, Origin, Place, Prefix, Rib, Route, Speaker, UNASSIGNED, Unknown,
+};
 use crate::process::Process;
 
 pub(super) struct Gobgp;
+
+/// The Partial bit of an attribute's flags (RFC 4271 §4.3).
+const PARTIAL: u64 = 0x20;
 
 /// The API is on the loopback of the daemon's own namespace, where nobody else can be.
 pub(super) const API: &str = "127.0.0.1:50051";
@@ -45,6 +50,13 @@ impl Dialect for Gobgp {
 
     fn request_refresh(&self, _place: &Place<'_>, _neighbor: IpAddr) -> Result<(), String> {
         Err("gobgpd never asks for a route refresh".to_string())
+    }
+
+    fn withdraw(&self, place: &Place<'_>, _speaker: &Speaker, gone: &[Prefix]) -> Result<(), String> {
+        gone.iter().try_for_each(|prefix| {
+            let family = prefix.family().name();
+            gobgp(place, &["global", "rib", "del", "-a", family, &prefix.to_string()]).map(drop)
+        })
     }
 
     fn updates_received(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<u64, String> {
@@ -97,13 +109,19 @@ pub(super) fn learned(place: &Place<'_>, family: Family) -> Result<Rib, String> 
 
 fn announce(place: &Place<'_>, speaker: &Speaker, route: &Route) -> Result<(), String> {
     let family = route.prefix.family();
-    let own = |neighbor: &&Neighbor| Family::of(neighbor.local_address) == family;
-    let next_hop =
-        speaker.neighbors.iter().find(own).or(speaker.neighbors.first()).map(|own| own.local_address);
+    let own = speaker.neighbors.iter().flat_map(|neighbor| {
+        [Some(neighbor.local_address), neighbor.other_local_address].into_iter().flatten()
+    });
+    let next_hop = own.clone().find(|own| Family::of(*own) == family).or(own.clone().next());
     let next_hop = next_hop.ok_or("a route to announce and nobody to announce it to")?;
     let mut command: Command = place.namespace.command("gobgp");
     command.args(["global", "rib", "add", "-a", family.name(), &route.prefix.to_string()]);
-    command.args(["nexthop", &next_hop.to_string(), "origin", "igp"]);
+    command.args(["nexthop", &next_hop.to_string(), "origin", route.origin.name()]);
+    if !route.as_path.is_empty() {
+        let path: Vec<String> = route.sequence().iter().map(u32::to_string).collect();
+        command.args(["aspath", &path.join(",")]);
+    }
+    assert!(route.extended.is_empty(), "`gobgp` has no words for an extended community of a unicast route");
     if let Some(med) = route.med {
         command.args(["med", &med.to_string()]);
     }
@@ -177,6 +195,22 @@ fn configuration(speaker: &Speaker) -> String {
     text
 }
 
+/// Reads bytes in base64 (RFC 4648 §4).
+fn parse_base64(text: &str) -> Result<Vec<u8>, String> {
+    const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bits, mut count, mut bytes) = (0u32, 0, Vec::new());
+    for digit in text.trim_end_matches('=').chars() {
+        let digit = DIGITS.find(digit).ok_or_else(|| format!("not base64: {text}"))?;
+        bits = bits << 6 | digit as u32;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    Ok(bytes)
+}
+
 fn read_path(path: &Value) -> Result<Learned, String> {
     let mut learned = Learned::with_next_hop(IpAddr::from([0, 0, 0, 0]));
     let broken = || format!("not understood: {path}");
@@ -189,9 +223,29 @@ fn read_path(path: &Value) -> Result<Learned, String> {
             Some(1) => learned.origin = Origin::parse(&value.to_string())?,
             Some(2) => {
                 for segment in list(&attribute["as_paths"]) {
-                    for asn in list(&segment["asns"]) {
-                        learned.as_path.push(number(&asn)?);
+                    let members = list(&segment["asns"]);
+                    let mut members = members.iter().map(number);
+                    if segment["segment_type"] == 1 {
+                        learned.as_path.push(Hop::Set(members.collect::<Result<_, _>>()?));
+                    } else {
+                        members.try_for_each(|asn| asn.map(|asn| learned.as_path.push(Hop::As(asn))))?;
                     }
+                }
+            }
+            Some(6) => learned.rare.atomic_aggregate = true,
+            Some(7) => {
+                let router_id = attribute["address"].as_str().and_then(|text| text.parse().ok());
+                learned.rare.aggregator = Some((number(&attribute["as"])?, router_id.ok_or_else(broken)?));
+            }
+            Some(16) => {
+                for community in list(value) {
+                    let kind = match (community["type"].as_u64(), community["subtype"].as_u64()) {
+                        (Some(0), Some(2)) => "rt",
+                        (Some(0), Some(3)) => "soo",
+                        _ => return Err(broken()),
+                    };
+                    let value = community["value"].as_str().ok_or_else(broken)?;
+                    learned.extended.insert(Extended::parse(kind, value)?);
                 }
             }
             Some(3 | 14) => learned.next_hop = address(&attribute["nexthop"])?,
@@ -222,6 +276,11 @@ fn read_path(path: &Value) -> Result<Learned, String> {
                         number(&large["LocalData2"])?,
                     ));
                 }
+            }
+            Some(code) if code == u64::from(UNASSIGNED) => {
+                let value = parse_base64(value.as_str().ok_or_else(broken)?)?;
+                let partial = attribute["flags"].as_u64().ok_or_else(broken)? & PARTIAL != 0;
+                learned.rare.unknown = Some(Unknown { value, partial });
             }
             _ => {}
         }

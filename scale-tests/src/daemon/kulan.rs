@@ -5,10 +5,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::gobgp::{self, API, gobgp};
-use super::{Dialect, Family, Neighbor, Place, Rib, Route, Speaker};
+use super::{Dialect, Family, Neighbor, Place, Prefix, Rib, Route, Speaker};
 use crate::process::Process;
 
 pub(super) struct Kulan;
+
+/// Where it listens for its own command, beside [`API`].
+const SOCKET: &str = "kulan.sock";
+const RANGE_KEY_FILE: &str = "clients.key";
 
 impl Dialect for Kulan {
     fn start(&self, place: &Place<'_>, speaker: &Speaker, _after_crash: bool) -> Vec<Process> {
@@ -17,8 +21,10 @@ impl Dialect for Kulan {
                 place.directory.write(&key_file(neighbor), &format!("{key}\n"));
             }
         }
-        let socket = place.directory.file("kulan.sock");
-        let configuration = place.directory.write("kulan.toml", &configuration(speaker, &socket));
+        if let Some(key) = &speaker.client_range_md5 {
+            place.directory.write(RANGE_KEY_FILE, &format!("{key}\n"));
+        }
+        let configuration = write_configuration(place, speaker);
         let mut command = place.namespace.command(binary());
         command.args(["run", "--config", &configuration]);
         vec![Process::start("kulan", command, &place.directory)]
@@ -38,6 +44,13 @@ impl Dialect for Kulan {
 
     fn request_refresh(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<(), String> {
         gobgp(place, &["neighbor", &neighbor.to_string(), "softresetin"]).map(drop)
+    }
+
+    fn withdraw(&self, place: &Place<'_>, speaker: &Speaker, _gone: &[Prefix]) -> Result<(), String> {
+        write_configuration(place, speaker);
+        let mut command = place.namespace.command(binary());
+        command.args(["--target", &format!("unix:{}", place.directory.file(SOCKET)), "reload"]);
+        place.run(command).map(drop)
     }
 
     fn updates_received(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<u64, String> {
@@ -67,6 +80,11 @@ pub fn binary() -> PathBuf {
     })
 }
 
+fn write_configuration(place: &Place<'_>, speaker: &Speaker) -> String {
+    let socket = place.directory.file(SOCKET);
+    place.directory.write("kulan.toml", &configuration(speaker, &socket))
+}
+
 fn key_file(neighbor: &Neighbor) -> String {
     format!("{}.key", neighbor.address)
 }
@@ -86,10 +104,15 @@ fn configuration(speaker: &Speaker, socket: &str) -> String {
         text += &peer(neighbor);
     }
     if let Some(range) = speaker.client_range {
+        let export = if speaker.routes.is_empty() { "" } else { "export = \"originating\"\n" };
+        let key = match &speaker.client_range_md5 {
+            Some(_) => format!("password_file = \"{RANGE_KEY_FILE}\"\n"),
+            None => String::new(),
+        };
         let _ = write!(
             text,
             "\n[[peer_group]]\nname = \"clients\"\nasn = \"internal\"\npassive = true\n\
-             route_reflector_client = true\nfamilies = [{}]\n\
+             route_reflector_client = true\nfamilies = [{}]\n{export}{key}\
              \n[[dynamic_peer]]\nrange = \"{range}\"\ngroup = \"clients\"\nlimit = 100000\n",
             families(&[range.family()])
         );
@@ -114,6 +137,9 @@ fn peer(neighbor: &Neighbor) -> String {
     }
     if neighbor.reflector_client {
         text += "route_reflector_client = true\n";
+    }
+    if let Some(local_asn) = neighbor.local_asn {
+        let _ = writeln!(text, "local_asn = {local_asn}");
     }
     if neighbor.extended_next_hop {
         text += "extended_next_hop = true\n";
@@ -144,7 +170,7 @@ fn originating_policy(routes: &[Route]) -> String {
     let mut sets = String::new();
     let mut rules = String::new();
     for (index, route) in routes.iter().enumerate() {
-        let mut changes = Vec::new();
+        let mut changes = vec![format!("origin = \"{}\"", route.origin.name())];
         if let Some(local_pref) = route.local_pref {
             changes.push(format!("local_pref = {local_pref}"));
         }
@@ -152,18 +178,28 @@ fn originating_policy(routes: &[Route]) -> String {
             let list: Vec<String> = route.large.iter().map(|(a, b, c)| format!("\"{a}:{b}:{c}\"")).collect();
             changes.push(format!("large_communities = [{}]", list.join(", ")));
         }
-        if !changes.is_empty() {
-            let _ = write!(
-                sets,
-                "\n[[prefix_set]]\nname = \"route-{index}\"\nprefixes = [\"{}\"]\n",
-                route.prefix
-            );
+        if !route.extended.is_empty() {
+            let list: Vec<String> = route
+                .extended
+                .iter()
+                .map(|community| format!("\"{}\"", community.show("rt", "soo", ":", ":")))
+                .collect();
+            changes.push(format!("ext_communities = [{}]", list.join(", ")));
+        }
+        let _ =
+            write!(sets, "\n[[prefix_set]]\nname = \"route-{index}\"\nprefixes = [\"{}\"]\n", route.prefix);
+        let mut rule = |set: &str, then: &str| {
             let _ = write!(
                 rules,
-                "[[policy.rule]]\nmatch = {{ prefix_set = \"route-{index}\" }}\nset = {{ {} }}\nthen = \"accept\"\n",
-                changes.join(", ")
+                "[[policy.rule]]\nmatch = {{ prefix_set = \"route-{index}\" }}\nset = {{ {set} }}\n\
+                 then = \"{then}\"\n"
             );
+        };
+        // A rule prepends one AS number; the first of the path is prepended last.
+        for asn in route.sequence().iter().rev() {
+            rule(&format!("prepend = {{ asn = {asn} }}"), "next");
         }
+        rule(&changes.join(", "), "accept");
     }
     format!("{sets}\n[[policy]]\nname = \"originating\"\ndefault = \"accept\"\n{rules}")
 }

@@ -125,6 +125,80 @@ pub struct Route {
     pub communities: BTreeSet<(u16, u16)>,
     /// Large communities (RFC 8092).
     pub large: BTreeSet<(u32, u32, u32)>,
+    /// Extended communities (RFC 4360).
+    pub extended: BTreeSet<Extended>,
+    /// ORIGIN.
+    pub origin: Origin,
+    /// The AS_PATH that the speaker itself starts from.
+    pub as_path: Vec<Hop>,
+    /// What else it says; only ExaBGP has words for it.
+    pub rare: Rare,
+}
+
+/// Attributes that few routes have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rare {
+    /// AGGREGATOR.
+    pub aggregator: Option<(u32, Ipv4Addr)>,
+    /// ATOMIC_AGGREGATE.
+    pub atomic_aggregate: bool,
+    /// An attribute that no daemon knows.
+    pub unknown: Option<Unknown>,
+}
+
+/// An attribute type that IANA has assigned to nobody.
+pub const UNASSIGNED: u8 = 0x63;
+
+/// An optional transitive attribute of type [`UNASSIGNED`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its value.
+    pub value: Vec<u8>,
+    /// The Partial bit: somebody on the way did not know it (RFC 4271 §5).
+    pub partial: bool,
+}
+
+/// One step of an AS_PATH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// An AS of an AS_SEQUENCE.
+    As(u32),
+    /// A whole AS_SET.
+    Set(BTreeSet<u32>),
+}
+
+/// An extended community of a kind that every daemon can write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Extended {
+    /// A route target with a 2-octet AS (RFC 4360 §4).
+    Target(u16, u32),
+    /// A site of origin, or route origin, with a 2-octet AS (RFC 4360 §5).
+    SiteOfOrigin(u16, u32),
+}
+
+impl Extended {
+    /// Reads a name that a daemon has for the kind, and `ASN:VALUE`.
+    fn parse(kind: &str, value: &str) -> Result<Extended, String> {
+        let broken = || format!("not an extended community: {kind} {value}");
+        let (asn, value) = value.split_once(':').ok_or_else(broken)?;
+        // ExaBGP writes the value of a site of origin like an address.
+        let value = value.parse().or_else(|_| value.parse::<Ipv4Addr>().map(u32::from));
+        let (asn, value) = (asn.parse().map_err(|_| broken())?, value.map_err(|_| broken())?);
+        match kind.to_ascii_lowercase().as_str() {
+            "rt" | "target" => Ok(Extended::Target(asn, value)),
+            "ro" | "soo" | "origin" => Ok(Extended::SiteOfOrigin(asn, value)),
+            _ => Err(broken()),
+        }
+    }
+
+    /// In one daemon's words: its names for the two kinds, and what stands between the parts.
+    fn show(self, target: &str, origin: &str, after_kind: &str, between: &str) -> String {
+        let (kind, asn, value) = match self {
+            Extended::Target(asn, value) => (target, asn, value),
+            Extended::SiteOfOrigin(asn, value) => (origin, asn, value),
+        };
+        format!("{kind}{after_kind}{asn}{between}{value}")
+    }
 }
 
 impl Route {
@@ -139,6 +213,10 @@ impl Route {
             local_pref: None,
             communities: BTreeSet::new(),
             large: BTreeSet::new(),
+            extended: BTreeSet::new(),
+            origin: Origin::Igp,
+            as_path: Vec::new(),
+            rare: Rare::default(),
         }
     }
 
@@ -165,6 +243,62 @@ impl Route {
         self.large.insert((asn, first, second));
         self
     }
+
+    /// With one more extended community.
+    pub fn extended(mut self, community: Extended) -> Route {
+        self.extended.insert(community);
+        self
+    }
+
+    /// With another ORIGIN than IGP.
+    pub fn origin(mut self, origin: Origin) -> Route {
+        self.origin = origin;
+        self
+    }
+
+    /// With a path that begins before the speaker's own AS.
+    pub fn behind(mut self, path: &[u32]) -> Route {
+        self.as_path.extend(path.iter().map(|asn| Hop::As(*asn)));
+        self
+    }
+
+    /// With an AS_SET at the end of the path so far.
+    pub fn behind_set(mut self, set: &[u32]) -> Route {
+        self.as_path.push(Hop::Set(set.iter().copied().collect()));
+        self
+    }
+
+    /// With AGGREGATOR.
+    pub fn aggregator(mut self, asn: u32, router_id: Ipv4Addr) -> Route {
+        self.rare.aggregator = Some((asn, router_id));
+        self
+    }
+
+    /// With ATOMIC_AGGREGATE.
+    pub fn atomic_aggregate(mut self) -> Route {
+        self.rare.atomic_aggregate = true;
+        self
+    }
+
+    /// With an optional transitive attribute of type [`UNASSIGNED`].
+    pub fn unknown(mut self, value: &[u8]) -> Route {
+        self.rare.unknown = Some(Unknown { value: value.to_vec(), partial: false });
+        self
+    }
+
+    /// The AS numbers of a path without sets.
+    ///
+    /// # Panics
+    /// When there is a set: only ExaBGP can be asked to originate one.
+    fn sequence(&self) -> Vec<u32> {
+        self.as_path
+            .iter()
+            .map(|hop| match hop {
+                Hop::As(asn) => *asn,
+                Hop::Set(_) => panic!("{}: an AS_SET can be asked of ExaBGP only", self.prefix),
+            })
+            .collect()
+    }
 }
 
 /// A neighbor of a speaker.
@@ -174,6 +308,9 @@ pub struct Neighbor {
     pub address: IpAddr,
     /// Ours on that session.
     pub local_address: IpAddr,
+    /// Our address of the other family on that link, for daemons that do not find it themselves when a session
+    /// carries both.
+    pub other_local_address: Option<IpAddr>,
     /// Its AS number.
     pub asn: u32,
     /// What is exchanged.
@@ -188,6 +325,8 @@ pub struct Neighbor {
     pub extended_next_hop: bool,
     /// Whether we wait for its connection.
     pub passive: bool,
+    /// The AS number that it knows us by, if not the speaker's. Only kulan has to be told.
+    pub local_asn: Option<u32>,
 }
 
 impl Neighbor {
@@ -196,6 +335,7 @@ impl Neighbor {
         Neighbor {
             address,
             local_address,
+            other_local_address: None,
             asn,
             families: vec![Family::of(address)],
             reflector_client: false,
@@ -203,6 +343,7 @@ impl Neighbor {
             graceful_restart: false,
             extended_next_hop: false,
             passive: false,
+            local_asn: None,
         }
     }
 }
@@ -222,6 +363,8 @@ pub struct Speaker {
     pub install: bool,
     /// Accept any internal neighbor from this range as a passive, reflected client.
     pub client_range: Option<Prefix>,
+    /// The TCP MD5 key of that range. Only kulan has to be told.
+    pub client_range_md5: Option<String>,
     /// Gateways, one a family at most, through which all next hops are taken to be reachable, in a table apart
     /// from the learned routes, as a reflector of routes with foreign next hops wants it. Only BIRD has to be
     /// told.
@@ -238,6 +381,7 @@ impl Speaker {
             routes: Vec::new(),
             install: false,
             client_range: None,
+            client_range_md5: None,
             resolve_through: Vec::new(),
         }
     }
@@ -251,8 +395,8 @@ impl Speaker {
 /// What a speaker knows of a route it learned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Learned {
-    /// AS_PATH, sequences only.
-    pub as_path: Vec<u32>,
+    /// AS_PATH.
+    pub as_path: Vec<Hop>,
     /// ORIGIN.
     pub origin: Origin,
     /// The next hop; of two IPv6 ones the global one.
@@ -269,6 +413,10 @@ pub struct Learned {
     pub originator_id: Option<Ipv4Addr>,
     /// CLUSTER_LIST.
     pub cluster_list: Vec<Ipv4Addr>,
+    /// Extended communities.
+    pub extended: BTreeSet<Extended>,
+    /// What few routes have.
+    pub rare: Rare,
 }
 
 impl Learned {
@@ -284,6 +432,8 @@ impl Learned {
             large: BTreeSet::new(),
             originator_id: None,
             cluster_list: Vec::new(),
+            extended: BTreeSet::new(),
+            rare: Rare::default(),
         }
     }
 }
@@ -377,6 +527,9 @@ trait Dialect: Sync {
 
     /// Sends the neighbor a ROUTE-REFRESH for the families of the session.
     fn request_refresh(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<(), String>;
+
+    /// Originates these routes no more, while all sessions stay up; `speaker` has only the others left.
+    fn withdraw(&self, place: &Place<'_>, speaker: &Speaker, gone: &[Prefix]) -> Result<(), String>;
 
     /// How many UPDATEs came from this neighbor on this session.
     fn updates_received(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<u64, String>;
@@ -482,6 +635,16 @@ impl<'n> Daemon<'n> {
         self.kind.dialect().request_refresh(&self.place, neighbor).unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// Originates these routes no more; all sessions stay up.
+    ///
+    /// # Panics
+    /// When the daemon's tool refuses.
+    pub fn withdraw(&mut self, gone: &[Prefix]) {
+        self.speaker.routes.retain(|route| !gone.contains(&route.prefix));
+        let done = self.kind.dialect().withdraw(&self.place, &self.speaker, gone);
+        done.unwrap_or_else(|error| panic!("{error}"));
+    }
+
     /// How many UPDATEs came from this neighbor on this session.
     ///
     /// # Panics
@@ -522,6 +685,36 @@ pub fn differences(expected: &Rib, learned: &Rib) -> String {
         lines.push(format!("{prefix} must not be there"));
     }
     lines.join("\n")
+}
+
+/// Reads a path like `65001 65002 {65003 65004}`, with commas or spaces in the set.
+fn parse_as_path(text: &str) -> Result<Vec<Hop>, String> {
+    let number = |word: &str| word.parse().map_err(|_| format!("not an AS path: {text}"));
+    let mut path = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix('{') {
+            let (set, after) = after.split_once('}').ok_or_else(|| format!("not an AS path: {text}"))?;
+            let members = set.split([' ', ',']).filter(|word| !word.is_empty()).map(number);
+            path.push(Hop::Set(members.collect::<Result<_, _>>()?));
+            rest = after.trim_start();
+        } else {
+            let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
+            path.push(Hop::As(number(word)?));
+            rest = after.trim_start();
+        }
+    }
+    Ok(path)
+}
+
+/// Reads bytes in hexadecimal, whatever stands between the digits.
+fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    (0..digits.len() / 2)
+        .map(|at| {
+            u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).map_err(|_| format!("not bytes: {text}"))
+        })
+        .collect()
 }
 
 /// Reads a list like `65000:1 65000:2`, with any of space, comma and brackets around the items.

@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 
 use super::{
-    Dialect, Family, Learned, Neighbor, Origin, Place, Rib, Speaker, parse_communities, parse_large,
+    Dialect, Extended, Family, Learned, Neighbor, Origin, Place, Prefix, Rib, Speaker, UNASSIGNED, Unknown,
+    parse_as_path, parse_communities, parse_hex, parse_large,
 };
 use crate::process::Process;
 
@@ -54,6 +55,12 @@ impl Dialect for Openbgpd {
         bgpctl(place, &["neighbor", &neighbor.to_string(), "refresh"]).map(drop)
     }
 
+    fn withdraw(&self, place: &Place<'_>, speaker: &Speaker, _gone: &[Prefix]) -> Result<(), String> {
+        let socket = place.directory.file("bgpd.sock");
+        place.directory.write("bgpd.conf", &configuration(speaker, &socket));
+        bgpctl(place, &["reload"]).map(drop)
+    }
+
     fn updates_received(&self, place: &Place<'_>, neighbor: IpAddr) -> Result<u64, String> {
         let shown = neighbor_of(place, neighbor)?;
         let count = &shown["stats"]["update"]["received"]["updates"];
@@ -91,7 +98,11 @@ fn configuration(speaker: &Speaker, socket: &str) -> String {
         }
     }
     for route in &speaker.routes {
-        let _ = write!(text, "network {} set {{ origin igp", route.prefix);
+        let _ = write!(text, "network {} set {{ origin {}", route.prefix, route.origin.name());
+        assert!(route.as_path.is_empty(), "OpenBGPD originates no path but its own AS");
+        for community in &route.extended {
+            let _ = write!(text, " ext-community {}", community.show("rt", "soo", " ", ":"));
+        }
         if let Some(med) = route.med {
             let _ = write!(text, " med {med}");
         }
@@ -156,16 +167,31 @@ fn read_path(path: &Value) -> Result<Learned, String> {
     };
     let next_hop = text("exit_nexthop").parse().map_err(|_| format!("no next hop in {path}"))?;
     let mut learned = Learned::with_next_hop(next_hop);
-    learned.as_path = text("aspath")
-        .split_whitespace()
-        .map(|asn| asn.parse().map_err(|_| format!("not an AS path: {path}")))
-        .collect::<Result<_, _>>()?;
+    learned.as_path = parse_as_path(text("aspath"))?;
+    for community in path["extended_communities"].as_array().into_iter().flatten() {
+        let words = community.as_str().unwrap_or_default();
+        let (kind, value) = words.split_once(' ').ok_or_else(|| format!("not understood: {community}"))?;
+        learned.extended.insert(Extended::parse(kind, value)?);
+    }
     learned.origin = Origin::parse(text("origin"))?;
     learned.local_pref = path["localpref"].as_u64().unwrap_or(100) as u32;
     learned.med = path["metric"].as_u64().unwrap_or(0) as u32;
     learned.communities = parse_communities(&words("communities"))?;
     learned.large = parse_large(&words("large_communities"))?;
     for attribute in path["attributes"].as_array().into_iter().flatten() {
+        match attribute["type"].as_str().unwrap_or_default() {
+            "Atomic Aggregate" => learned.rare.atomic_aggregate = true,
+            "Aggregator" => {
+                let router_id = attribute["router_id"].as_str().and_then(|id| id.parse().ok());
+                learned.rare.aggregator = attribute["AS"].as_u64().map(|asn| asn as u32).zip(router_id);
+            }
+            kind if kind == format!("Unknown Attribute #{UNASSIGNED}") => {
+                let value = parse_hex(attribute["data"].as_str().unwrap_or_default())?;
+                let partial = attribute["flags"]["partial"] == true;
+                learned.rare.unknown = Some(Unknown { value, partial });
+            }
+            _ => {}
+        }
         if let Some(id) = attribute["originator"].as_str() {
             learned.originator_id = id.parse().ok();
         }

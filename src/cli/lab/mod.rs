@@ -47,7 +47,7 @@ const SECOND_NODE_PODS: &str = "10.244.2.0/24";
 
 /// Runs the lab; with `keep` it stays up until Enter is pressed or the input ends. The error is for a person.
 pub fn run(keep: bool) -> Result<(), String> {
-    netns::become_root()?;
+    let in_user_namespace = netns::become_root()?;
     let begun = Instant::now();
     let mut lab = Lab::new()?;
     println!("{}", DRAWING);
@@ -58,7 +58,7 @@ pub fn run(keep: bool) -> Result<(), String> {
     lab.show()?;
     lab.step("ping from pod 10.244.1.1 to pod 10.244.2.1", Lab::ping)?;
     if keep {
-        lab.keep()?;
+        lab.keep(in_user_namespace)?;
     }
     lab.step("take node2 away: its routes leave every kernel table", Lab::lose_node)?;
     print!("\nnode1's kernel table without node2:\n{}", indented(&lab.hosts[2].kernel_routes()?));
@@ -247,19 +247,21 @@ impl Lab {
         Ok("gone from 3 tables".into())
     }
 
-    fn keep(&self) -> Result<(), String> {
+    fn keep(&self, in_user_namespace: bool) -> Result<(), String> {
         let kulan = this_program()?;
         println!("\nThe lab stays up. In another terminal, for example:\n");
         for host in &self.hosts {
             println!("  {} --target unix:{} show routes", kulan.display(), host.socket().display());
         }
-        let pids: Vec<String> = self
-            .hosts
-            .iter()
-            .filter_map(|host| host.daemon.as_ref().map(|daemon| format!("{}={}", host.name, daemon.id())))
-            .collect();
-        println!("\n  nsenter -t PID -U -n --preserve-credentials ip route      ({})", pids.join(" "));
-        println!("  {}/HOST/kulan.toml and kulan.log\n", self.directory.display());
+        // Entering the user namespace one is in already is an error.
+        let user = if in_user_namespace { " -U --preserve-credentials" } else { "" };
+        println!();
+        for host in &self.hosts {
+            if let Some(daemon) = &host.daemon {
+                println!("  nsenter -t {}{user} -n ip route   # {}", daemon.id(), host.name);
+            }
+        }
+        println!("\n  {}/HOST/kulan.toml and kulan.log\n", self.directory.display());
         if io::stdin().is_terminal() {
             println!("Press Enter to take node2 away and end the lab.");
         }

@@ -13,10 +13,11 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{getegid, geteuid};
 
 /// Gives the process the rights that the lab needs: root stays as it is, everyone else becomes root of a
-/// user namespace. Must run before the process has a second thread. The error says what to do.
-pub fn become_root() -> Result<(), String> {
+/// user namespace. Must run before the process has a second thread. Returns whether it made a namespace; the error
+/// says what to do.
+pub fn become_root() -> Result<bool, String> {
     if geteuid().is_root() {
-        return Ok(());
+        return Ok(false);
     }
     let (user, group) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| {
@@ -33,7 +34,8 @@ pub fn become_root() -> Result<(), String> {
     };
     map("/proc/self/setgroups", "deny".into())?;
     map("/proc/self/uid_map", format!("0 {user} 1"))?;
-    map("/proc/self/gid_map", format!("0 {group} 1"))
+    map("/proc/self/gid_map", format!("0 {group} 1"))?;
+    Ok(true)
 }
 
 /// One network namespace.

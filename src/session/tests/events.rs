@@ -232,8 +232,10 @@ fn a_prefix_limit_takes_the_session_down_for_its_time() {
         assert_eq!(notification(&outputs), Some((Slot::A, error)));
         assert_eq!(lone.pass_s(59), []);
         assert_eq!((lone.session.state(), lone.accept().0), (State::Idle, None));
+        assert!(lone.session.rests_at_prefix_limit());
         let outputs = lone.pass_s(2);
         assert_eq!(outputs.contains(&Output::Connect(Slot::A)), restart_s.is_some());
+        assert_eq!(lone.session.rests_at_prefix_limit(), restart_s.is_none());
         lone.pass_s(1_000_000);
         let started = lone.input(|session, now| session.handle_start(now));
         assert!(restart_s.is_some() || started == [Output::Connect(Slot::A)]);
