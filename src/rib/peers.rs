@@ -81,11 +81,12 @@ impl PeerPaths {
         self.stale = self.count;
     }
 
-    /// Dooms all stale paths; returns whether there are any.
+    /// Dooms all stale paths; returns whether any of them was not doomed before. The round for those that were is
+    /// under way, and must not begin again whenever the peer says so.
     pub(super) fn doom(&mut self) -> bool {
         self.keep = 0;
-        self.doomed = self.stale;
-        self.doomed > 0
+        let before = std::mem::replace(&mut self.doomed, self.stale);
+        self.doomed > before
     }
 
     /// The doomed paths are gone.

@@ -365,14 +365,15 @@ impl Session {
     }
 
     /// Starts and stops the wait for the end of a refresh. An end without a beginning means nothing: what is stale
-    /// then is stale for another reason. A second beginning does not prolong the wait, or a peer that never comes
-    /// to an end could keep its stale routes for ever.
+    /// then is stale for another reason. Nor does a second beginning: what was announced since the first one is
+    /// fresh, and the wait is not prolonged, or a peer that never comes to an end could keep its stale routes for ever.
     fn refresh_is_in_order(&mut self, family: Family, kind: RefreshKind, now: Time) -> bool {
         let by = &mut self.refreshed_by[family.index()];
         match kind {
+            RefreshKind::Begin if *by != NEVER => false,
             RefreshKind::Begin => {
                 let stale_time_s = self.settings.graceful_restart.stale_time_s;
-                *by = (*by).min(now.plus_s(stale_time_s.into()));
+                *by = now.plus_s(stale_time_s.into());
                 true
             }
             RefreshKind::End => std::mem::replace(by, NEVER) != NEVER,

@@ -79,6 +79,8 @@ impl Speaker {
             end_of_rib: FamilySet::EMPTY,
             findings: Findings::default(),
             limit_warned: FamilySet::EMPTY,
+            refresh_ignored: FamilySet::EMPTY,
+            refresh_noted: false,
         };
         let id = self.insert_peer(peer);
         self.by_address.insert(address, id);

@@ -54,6 +54,10 @@ pub struct Peer {
     pub(super) findings: Findings,
     /// The families whose prefix limit has been warned of.
     pub(super) limit_warned: FamilySet,
+    /// The families in which the refresh under way is not to remove anything.
+    pub(super) refresh_ignored: FamilySet,
+    /// Such a refresh was logged in this session.
+    pub(super) refresh_noted: bool,
 }
 
 /// What an established session needs for its UPDATEs.
@@ -288,6 +292,8 @@ impl Speaker {
         peer.import = Some(Box::new(import));
         peer.end_of_rib = FamilySet::EMPTY;
         peer.limit_warned = FamilySet::EMPTY;
+        peer.refresh_ignored = FamilySet::EMPTY;
+        peer.refresh_noted = false;
         self.rib.set_peer(id, info);
         self.established_count += 1;
         self.join_groups(id);
@@ -324,12 +330,35 @@ impl Speaker {
         let enhanced = peer.session.negotiated().is_some_and(|negotiated| negotiated.enhanced_route_refresh);
         match refresh {
             RefreshKind::Request => self.export.refresh(id, family, enhanced),
-            // What the refresh before doomed is still being removed: marking again would let a peer that does
-            // nothing else use up its generations, and renumbering them takes a walk over the whole table.
-            RefreshKind::Begin if self.rib.is_sweeping(id, family) => {}
-            RefreshKind::Begin => self.rib.mark_stale(id, family),
-            RefreshKind::End => self.rib.sweep(Sweep::Stale(id, family)),
+            RefreshKind::Begin => self.begin_refresh(id, family),
+            RefreshKind::End => {
+                let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
+                if peer.refresh_ignored.contains(family) {
+                    return peer.refresh_ignored.remove(family);
+                }
+                self.rib.sweep(Sweep::Stale(id, family));
+            }
             RefreshKind::Unknown(_) => {}
+        }
+    }
+
+    /// What the peer has announced is stale until it announces it again. While the paths that an earlier refresh left
+    /// stale are still being removed, the next one removes nothing: there are few generations of paths to tell them
+    /// apart by, and a peer must not use them up.
+    fn begin_refresh(&mut self, id: PeerId, family: Family) {
+        let sweeping = self.rib.is_sweeping(id, family);
+        let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
+        if !sweeping {
+            return self.rib.mark_stale(id, family);
+        }
+        peer.refresh_ignored.insert(family);
+        if !peer.refresh_noted {
+            peer.refresh_noted = true;
+            let address = peer.address;
+            warn!(
+                "{address}: begins to send its {family} routes anew while those that its last refresh left out are \
+                 still being removed: this time none will be removed"
+            );
         }
     }
 
