@@ -13,6 +13,7 @@ mod budgets;
 mod conn;
 mod input;
 mod kernel;
+mod paced;
 mod peer;
 mod reload;
 mod restart;
@@ -38,6 +39,7 @@ pub use peer::{Origin, Peer};
 use conn::Conns;
 use input::Scratch;
 use kernel::KernelChange;
+use paced::Paced;
 use restart::InitialSync;
 
 /// Destinations that the decision process looks at in one turn: about 2 ms of work.
@@ -64,6 +66,10 @@ pub struct Speaker {
     by_address: HashMap<IpAddr, PeerId>,
     /// How many peers each range of dynamic peers has.
     dynamic_counts: HashMap<Prefix, u32>,
+    /// The ranges of dynamic peers for which our listeners have a key.
+    range_keys: HashSet<Prefix>,
+    /// Refused connections, by the range or the configured peer that they were meant for.
+    refusals: HashMap<Prefix, Paced>,
     /// Configured sessions start when the kernel's state is known, and at this moment at the latest.
     sessions_start_by: Option<Time>,
     pub(crate) established_count: u32,
@@ -119,6 +125,8 @@ impl Speaker {
             free_peers: Vec::new(),
             by_address: HashMap::default(),
             dynamic_counts: HashMap::default(),
+            range_keys: HashSet::default(),
+            refusals: HashMap::default(),
             sessions_start_by: None,
             established_count: 0,
             conns: Conns::default(),

@@ -194,7 +194,8 @@ fn compare<'c, T, K: Eq + Hash>(old: &'c [T], new: &'c [T], key: impl Fn(&'c T) 
     comparison
 }
 
-fn effect(old: &PeerSettings, new: &PeerSettings, policies: (&PolicyModel, &PolicyModel)) -> Effect {
+/// What makes new settings effective, given the policies before and after.
+pub fn effect(old: &PeerSettings, new: &PeerSettings, policies: (&PolicyModel, &PolicyModel)) -> Effect {
     // Each of these is settled when the connection is made or the OPENs are exchanged. Becoming a client,
     // or ceasing to be one, changes who may hear the peer's routes (RFC 4456 §6), not only what it hears.
     let session = |settings: &PeerSettings| {

@@ -42,7 +42,7 @@ use crate::control::message::{QueueStatistics, Request, RequestError, Statistics
 use crate::control::respond::respond;
 use crate::control::{self, Control};
 use crate::export::{ExportLimits, SLICES_MAX};
-use crate::speaker::{Action, Dial, Refusal, Speaker};
+use crate::speaker::{Action, Dial, Speaker};
 use crate::types::{ConnId, Family, Prefix, Time};
 use clock::Clock;
 use netlink::NetlinkSocket;
@@ -372,20 +372,15 @@ impl Reactor {
             Err(error) => return debug!("{remote} left before it was accepted: {error}"),
         };
         let now = self.clock.now();
-        // Dropping the stream closes it.
-        match self.speaker.accept(now, remote, local, sockopt::take_syn(&stream)) {
-            Ok(accepted) => match socket::adopt(&stream, remote.ip(), &accepted.options) {
-                Ok(()) => self.insert(accepted.conn, Conn::new(stream, false)),
-                Err(error) => {
-                    warn!("connection from {remote} closed: its socket cannot be set up: {error}");
-                    self.speaker.closed(now, accepted.conn, Some(error.kind()));
-                }
-            },
-            // Only the peer itself, or somebody on its way to us, gets this far.
-            Err(refusal @ (Refusal::TooFar { .. } | Refusal::Unsigned | Refusal::Unproven)) => {
-                warn!("connection from {remote} refused: {refusal}");
+        // The speaker has said why it refuses one; dropping the stream closes it.
+        let syn = sockopt::take_syn(&stream);
+        let Ok(accepted) = self.speaker.accept(now, remote, local, syn) else { return };
+        match socket::adopt(&stream, remote.ip(), &accepted.options) {
+            Ok(()) => self.insert(accepted.conn, Conn::new(stream, false)),
+            Err(error) => {
+                warn!("connection from {remote} closed: its socket cannot be set up: {error}");
+                self.speaker.closed(now, accepted.conn, Some(error.kind()));
             }
-            Err(refusal) => debug!("connection from {remote} refused: {refusal}"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use hashbrown::HashMap;
-use log::warn;
+use log::{debug, warn};
 
 use super::Speaker;
 use super::conn::{Accepted, Action, Refusal, SocketOptions, Syn};
@@ -30,7 +30,7 @@ impl Speaker {
             self.originate(&network);
         }
         for range in self.config.dynamic_peers.clone() {
-            self.set_range_key(&range, true);
+            self.set_range_key(range.range, range.settings.password);
         }
         self.sessions_start_by = Some(now.plus_ms(KERNEL_WAIT_MS));
         self.start_sessions(now);
@@ -118,13 +118,56 @@ impl Speaker {
         local: SocketAddr,
         syn: Option<Syn>,
     ) -> Result<Accepted, Refusal> {
+        let accepted = self.take(now, remote, local, syn);
+        if let Err(refusal) = accepted {
+            self.note_refusal(now, remote, refusal);
+        }
+        accepted
+    }
+
+    /// Logs a refused connection if the configuration or somebody on the way may be the reason: a line a minute for
+    /// each range and each configured peer.
+    fn note_refusal(&mut self, now: Time, remote: SocketAddr, refusal: Refusal) {
+        let address = remote.ip();
+        let expected_in = match self.by_address.get(&address).and_then(|id| self.peers[id.index()].as_deref())
+        {
+            Some(Peer { origin: Origin::Dynamic(range), .. }) => Some(*range),
+            Some(_) => Some(Prefix::host(address)),
+            None => self.range_of(address).map(|range| range.range),
+        };
+        if let (Some(place), true) = (expected_in, refusal.is_noteworthy())
+            && let Some(count) = self.refusals.entry(place).or_default().note(now)
+        {
+            let others = if count > 1 {
+                format!(" ({count} of {place} since the last such line)")
+            } else {
+                String::new()
+            };
+            warn!("connection from {remote} refused: {refusal}{others}");
+        } else {
+            debug!("connection from {remote} refused: {refusal}");
+        }
+    }
+
+    fn take(
+        &mut self,
+        now: Time,
+        remote: SocketAddr,
+        local: SocketAddr,
+        syn: Option<Syn>,
+    ) -> Result<Accepted, Refusal> {
         let address = remote.ip();
         let known = self.by_address.get(&address).copied();
         let settings = match known {
             Some(id) => self.peers[id.index()].as_deref().map(|peer| &*peer.settings),
             None => self.range_of(address).map(|range| &range.settings),
         };
-        Syn::check(syn, settings.ok_or(Refusal::Unknown)?)?;
+        let settings = settings.ok_or(Refusal::Unknown)?;
+        Syn::check(syn, settings)?;
+        // Who was added would take a place in the range without ever being let in.
+        if known.is_none() && settings.shutdown.is_some() {
+            return Err(Refusal::Unwanted);
+        }
         let id = match known {
             Some(id) => id,
             None => self.add_dynamic_peer(now, address)?,
@@ -159,8 +202,7 @@ impl Speaker {
         let origin = Origin::Dynamic(range.range);
         let count = self.dynamic_counts.entry(range.range).or_insert(0);
         if *count >= range.limit {
-            warn!("{address}: the range {} has its limit of {} peers", range.range, range.limit);
-            return Err(Refusal::RangeFull);
+            return Err(Refusal::RangeFull { range: range.range, limit: range.limit });
         }
         *count += 1;
         let config = PeerConfig { address, interface: None, settings: range.settings };
@@ -238,10 +280,14 @@ impl Speaker {
         }
     }
 
-    pub(super) fn set_range_key(&mut self, range: &DynamicPeerConfig, set: bool) {
-        if let Some(password) = &range.settings.password {
-            let key = set.then(|| password.clone());
-            self.actions.push_back(Action::ListenKey { range: range.range, key });
+    /// Gives our listeners the key of a range, or takes away the one that they have.
+    pub(super) fn set_range_key(&mut self, range: Prefix, key: Option<Secret>) {
+        let had_key = match key {
+            Some(_) => !self.range_keys.insert(range),
+            None => self.range_keys.remove(&range),
+        };
+        if key.is_some() || had_key {
+            self.set_listen_key(range, key);
         }
     }
 }
@@ -407,9 +453,5 @@ impl Speaker {
 
     pub(super) fn set_listen_key(&mut self, range: Prefix, key: Option<Secret>) {
         self.actions.push_back(Action::ListenKey { range, key });
-    }
-
-    pub(super) fn remove_range_key(&mut self, range: Prefix) {
-        self.set_listen_key(range, None);
     }
 }

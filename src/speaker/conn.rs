@@ -138,7 +138,12 @@ pub enum Refusal {
     /// No peer and no range has that address.
     Unknown,
     /// The range has as many peers as it may.
-    RangeFull,
+    RangeFull {
+        /// The range.
+        range: Prefix,
+        /// Its limit.
+        limit: u32,
+    },
     /// The peer's session does not want a connection now.
     Unwanted,
     /// The peer is further away than GTSM allows (RFC 5082).
@@ -154,11 +159,26 @@ pub enum Refusal {
     Unproven,
 }
 
+impl Refusal {
+    /// Whether somebody should look after it: of the others, strangers cause as many as they like.
+    pub(super) fn is_noteworthy(self) -> bool {
+        match self {
+            Refusal::Unknown | Refusal::Unwanted => false,
+            // Only the peer itself, or somebody on its way to us, gets as far as the last three.
+            Refusal::RangeFull { .. } | Refusal::TooFar { .. } | Refusal::Unsigned | Refusal::Unproven => {
+                true
+            }
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Unknown => f.write_str("no peer is configured for that address"),
-            Refusal::RangeFull => f.write_str("the range of dynamic peers is at its limit"),
+            Refusal::RangeFull { range, limit } => {
+                write!(f, "the range {range} has its {limit} peers: raise `limit` of that dynamic_peer")
+            }
             Refusal::Unwanted => f.write_str("the session does not take a connection now"),
             Refusal::TooFar { ttl, ttl_min } => write!(
                 f,

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use super::Speaker;
 use super::peer::Origin;
-use crate::config::diff::{Change, Effect, PeerKey, diff};
+use crate::config::diff::{Change, Effect, PeerKey, diff, effect};
 use crate::config::{Config, DomainConfig, PeerSettings};
-use crate::policy::Policies;
+use crate::policy::{Policies, PolicyModel};
 use crate::session::SessionSettings;
 use crate::types::*;
 
@@ -16,12 +16,27 @@ impl Speaker {
     pub fn reload(&mut self, now: Time, config: Config) -> Vec<String> {
         let changes = diff(&self.config, &config);
         self.policies = Policies::compile(&config.policies).expect("a checked configuration compiles");
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
+        // Keys and peers may be others now.
+        self.refusals.clear();
         let mut said = Vec::new();
         for change in changes {
             self.apply(now, change, &mut said);
         }
+        self.follow_policies(now, &before.policies, &mut said);
         said
+    }
+
+    /// Peers that the API added are not in the configuration, but the policies that they name are.
+    fn follow_policies(&mut self, now: Time, before: &PolicyModel, said: &mut Vec<String>) {
+        for id in self.peer_ids() {
+            let Some(peer) = self.peers[id.index()].as_deref() else { continue };
+            let effect = effect(&peer.settings, &peer.settings, (before, &self.config.policies));
+            if peer.origin == Origin::Api && effect != Effect::default() {
+                said.push(format!("peer {}: {}", peer.address, words(effect)));
+                self.make_effective(now, id, effect);
+            }
+        }
     }
 
     fn apply(&mut self, now: Time, change: Change, said: &mut Vec<String>) {
@@ -96,18 +111,18 @@ impl Speaker {
             }
             Change::DynamicAdded(dynamic) => {
                 said.push(format!("dynamic peers {}: added", dynamic.range));
-                self.set_range_key(&dynamic, true);
+                self.set_range_key(dynamic.range, dynamic.settings.password);
             }
             Change::DynamicRemoved(range) => {
                 said.push(format!("dynamic peers {range}: removed"));
                 for id in self.dynamic_peers(range) {
                     self.remove_peer(now, id);
                 }
-                self.remove_range_key(range);
+                self.set_range_key(range, None);
             }
             Change::DynamicChanged { to, effect } => {
                 said.push(format!("dynamic peers {}: {}", to.range, words(effect)));
-                self.set_range_key(&to, true);
+                self.set_range_key(to.range, to.settings.password.clone());
                 for id in self.dynamic_peers(to.range) {
                     self.change_peer(now, id, to.settings.clone(), effect);
                 }
@@ -148,6 +163,10 @@ impl Speaker {
         }
         self.reconfigure(now, id);
         self.check_initial_sync(now);
+        self.make_effective(now, id, effect);
+    }
+
+    fn make_effective(&mut self, now: Time, id: PeerId, effect: Effect) {
         if effect.refresh_in {
             self.soft_reset_in(id);
         }
