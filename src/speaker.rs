@@ -13,12 +13,16 @@ mod budgets;
 mod conn;
 mod input;
 mod kernel;
+#[cfg(test)]
+mod lone;
 mod paced;
 mod peer;
 mod reload;
 mod restart;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
