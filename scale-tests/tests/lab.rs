@@ -2,7 +2,6 @@
 //! system forbids what it needs.
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -18,9 +17,12 @@ const SECOND_PODS: &str = "10.244.2.0/24";
 /// A copy of the program where everybody may run it: the build directory may be root's alone.
 fn program(directory: &Directory) -> String {
     let path = directory.file("kulan");
-    std::fs::copy(kulan::binary(), &path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
-        .unwrap_or_else(|error| panic!("{path}: {error}"));
+    // By a process of its own: what another test starts meanwhile would inherit our open file, and a program that
+    // somebody has open for writing cannot be run.
+    let mut command = Command::new("install");
+    command.args(["-m", "755"]).arg(kulan::binary()).arg(&path);
+    let output = run(command);
+    assert!(output.status.success(), "{path}: {}", text(&output.stderr));
     path
 }
 
