@@ -36,7 +36,7 @@ const IDS_FIRST: u32 = 0x4000_0000;
 const IDS_BITS: u32 = 18;
 const IDS_COUNT: u32 = 1 << IDS_BITS;
 /// How many of a domain's ids are given out: so few that a free one is found after a few looks.
-pub(super) const IDS_USED_MAX: usize = (IDS_COUNT / 8 * 7) as usize;
+const IDS_USED_MAX: usize = (IDS_COUNT / 8 * 7) as usize;
 
 /// The slot in which sets of two tables would have the same ids: tables that are equal in their lowest
 /// 12 bits. Two domains must not have that in common.
@@ -99,6 +99,8 @@ pub struct ObjectTable {
     /// The first ids of tables that the configuration before used: what is left there is removed.
     evicted: Vec<u32>,
     next_id: u32,
+    /// [`IDS_USED_MAX`]; a test that has to reach it sets less.
+    pub(super) ids_used_max: usize,
     /// What the kernel is believed to hold, ours and others'.
     kernel: Objects,
     /// Ours of an earlier run, not in use again yet.
@@ -139,6 +141,7 @@ impl ObjectTable {
             ids_first,
             evicted,
             next_id: 0,
+            ids_used_max: IDS_USED_MAX,
             kernel: Objects::default(),
             left: BTreeSet::new(),
             left_sets: HashMap::default(),
@@ -418,7 +421,7 @@ impl ObjectTable {
     /// An id that neither the kernel nor we use, if there is one: 2^18 are many times what a node has of
     /// gateways and sets, but a peer may name as many next hops as it likes.
     fn free_id(&mut self) -> Option<u32> {
-        if self.owners.len() >= IDS_USED_MAX {
+        if self.owners.len() >= self.ids_used_max {
             return None;
         }
         for _ in 0..IDS_COUNT {
@@ -433,7 +436,7 @@ impl ObjectTable {
 
     /// Tries the sets again for which no id was free, as far as there are ids now.
     fn feed_starved(&mut self) {
-        while self.owners.len() + self.set_work.len() < IDS_USED_MAX
+        while self.owners.len() + self.set_work.len() < self.ids_used_max
             && let Some(slot) = self.starved.pop()
         {
             self.queue_set(slot);
@@ -502,7 +505,8 @@ impl ObjectTable {
                 else {
                     if self.starved.is_empty() {
                         warn!(
-                            "more than {IDS_USED_MAX} next hops and sets of them: further routes stay out of the kernel"
+                            "more than {} next hops and sets of them: further routes stay out of the kernel",
+                            self.ids_used_max
                         );
                     }
                     self.starved.push(slot);

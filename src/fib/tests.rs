@@ -739,25 +739,26 @@ fn an_id_that_is_taken_is_passed_over() {
 
 #[test]
 fn more_next_hops_than_ids_leave_routes_waiting_until_ids_are_free() {
+    const USED: u32 = 5_000;
     const MORE: u32 = 300;
     let mut world = World::new(Kernel::new());
     world.settle();
-    let used = objects::IDS_USED_MAX as u32;
+    world.fib.objects.ids_used_max = USED as usize;
     let set = |world: &mut World, number: u32| {
         let addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 1, (number >> 16) as u16, number as u16);
         world.fib.track(NextHopId(100 + number), NextHop::new(addr.into()), 0);
         world.fib.set_route(Family::Ipv6Unicast, DestId(number), &[NextHopId(100 + number)]);
     };
-    (0..used + MORE).for_each(|number| set(&mut world, number));
+    (0..USED + MORE).for_each(|number| set(&mut world, number));
     world.settle();
-    assert_eq!((world.fib.stats().installed, world.kernel.routes.len()), (used.into(), used as usize));
-    let installed: Vec<u32> = (0..used + MORE)
+    assert_eq!((world.fib.stats().installed, world.kernel.routes.len()), (USED.into(), USED as usize));
+    let installed: Vec<u32> = (0..USED + MORE)
         .filter(|number| world.kernel.routes.contains_key(&prefix_of(Family::Ipv6Unicast, DestId(*number))))
         .take(MORE as usize)
         .collect();
     installed.iter().for_each(|number| world.fib.remove_route(Family::Ipv6Unicast, DestId(*number)));
     world.settle();
-    assert_eq!((world.fib.stats().installed, world.fib.stats().troubled), (used.into(), 0));
+    assert_eq!((world.fib.stats().installed, world.fib.stats().troubled), (USED.into(), 0));
 }
 
 #[test]
