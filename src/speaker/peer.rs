@@ -15,10 +15,13 @@ use crate::rib::{PeerInfo, Sweep};
 use crate::session::{Output, Session, Slot};
 use crate::types::*;
 use crate::wire::route_refresh::RefreshKind;
-use crate::wire::{DecodeContext, Finding, MessageKind, Notification, next_frame};
+use crate::wire::{DecodeContext, Finding, MessageKind, Notification, Problem, next_frame};
 
-/// How long a peer's malformed UPDATEs stay unmentioned after one was logged, in milliseconds.
+/// How long a peer's malformed UPDATEs of one kind stay unmentioned after one was logged, in milliseconds.
 const FINDING_LOG_PAUSE_MS: u64 = 60_000;
+
+/// How many kinds are told apart; a peer that makes up more is not worth more lines.
+const FINDING_KINDS_MAX: usize = 8;
 
 /// Where a peer came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,17 +86,35 @@ pub(super) struct Import {
 pub(super) struct Findings {
     /// How many there were.
     pub count: u64,
-    logged_at: Option<Time>,
+    /// By attribute and problem when it was last logged.
+    logged: Vec<((u8, Problem), Time)>,
 }
 
 impl Findings {
-    /// Counts one finding and logs it unless one was logged a short while ago.
+    /// Counts one finding and logs it unless one of its kind was logged a short while ago.
     pub fn note(&mut self, now: Time, peer: IpAddr, finding: &Finding) {
         self.count += 1;
-        if self.logged_at.is_none_or(|at| now.since_ms(at) >= FINDING_LOG_PAUSE_MS) {
-            self.logged_at = Some(now);
+        if self.is_worth_a_line(now, (finding.attribute, finding.problem)) {
             warn!("{peer}: malformed UPDATE: {finding} ({} so far)", self.count);
         }
+    }
+
+    fn is_worth_a_line(&mut self, now: Time, kind: (u8, Problem)) -> bool {
+        let rested = |at: Time| now.since_ms(at) >= FINDING_LOG_PAUSE_MS;
+        let place = self.logged.iter().position(|(known, _)| *known == kind);
+        let place = match place {
+            None if self.logged.len() < FINDING_KINDS_MAX => {
+                self.logged.push((kind, now));
+                return true;
+            }
+            // All places are taken: one that has rested gives way.
+            None => self.logged.iter().position(|(_, at)| rested(*at)),
+            known => known.filter(|at| rested(self.logged[*at].1)),
+        };
+        if let Some(at) = place {
+            self.logged[at] = (kind, now);
+        }
+        place.is_some()
     }
 }
 
@@ -452,5 +473,22 @@ impl Speaker {
         if self.watch.peers {
             self.watch.peer_changes.push(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_malformed_update_is_logged_once_a_minute() {
+        let mut findings = Findings::default();
+        let mut told = |now, code, problem| findings.is_worth_a_line(Time(now), (code, problem));
+        assert!(told(1, 1, Problem::Value) && told(2, 1, Problem::Flags) && told(3, 2, Problem::Value));
+        assert!(!told(60_000, 1, Problem::Value) && told(60_001, 1, Problem::Value));
+        // More kinds than are told apart: the rest waits until one of them has rested.
+        let lines = (10..100).filter(|code| told(60_001, *code, Problem::Length)).count();
+        assert_eq!(lines, FINDING_KINDS_MAX - 3);
+        assert!(told(60_002, 200, Problem::Length) && !told(60_002, 201, Problem::Length));
     }
 }

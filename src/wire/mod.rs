@@ -35,7 +35,7 @@ pub use attrs::editor::AttributeEditor;
 pub use attrs::{AsPath, PathAttributes};
 pub use capability::Capability;
 pub use encode::{AttributeSection, EncodeContext};
-pub use finding::{Finding, Treatment};
+pub use finding::{Finding, Problem, Treatment};
 pub use frame::{Frame, MessageKind, next_frame};
 pub use nlri::Nlri;
 pub use notification::Notification;
