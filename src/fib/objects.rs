@@ -119,7 +119,7 @@ pub struct ObjectTable {
     sets_by_hops: HashMap<SmallVec<[u32; 2]>, u32, FixedState>,
     set_work: Vec<u32>,
     /// Sets for which no id was free: a peer with hundreds of thousands of next hops. Their routes wait.
-    starved: Vec<u32>,
+    starved: BTreeSet<u32>,
     /// Sets that may be unused.
     idle: Vec<u32>,
     /// Legs that may be unused.
@@ -156,7 +156,7 @@ impl ObjectTable {
             sets_free: Vec::new(),
             sets_by_hops: HashMap::default(),
             set_work: Vec::new(),
-            starved: Vec::new(),
+            starved: BTreeSet::new(),
             idle: Vec::new(),
             idle_legs: Vec::new(),
             woken: Vec::new(),
@@ -437,7 +437,7 @@ impl ObjectTable {
     /// Tries the sets again for which no id was free, as far as there are ids now.
     fn feed_starved(&mut self) {
         while self.owners.len() + self.set_work.len() < self.ids_used_max
-            && let Some(slot) = self.starved.pop()
+            && let Some(slot) = self.starved.pop_first()
         {
             self.queue_set(slot);
         }
@@ -509,7 +509,7 @@ impl ObjectTable {
                             self.ids_used_max
                         );
                     }
-                    self.starved.push(slot);
+                    self.starved.insert(slot);
                     continue;
                 };
                 self.owners.insert(id, Owner::Set(slot));
