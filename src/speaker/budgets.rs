@@ -3,25 +3,16 @@
 //! The speaker here has more to do than one turn may, of each kind: it must do no more than the budget in a turn,
 //! say that there is more, and be done in the end.
 
-use super::lone::{Lone, NOW, V4, announcements, config, peer_asn};
+use super::lone::{EXTERNAL, Lone, NOW, V4, announcements, config, peer_asn};
 use super::{COLLECT_PER_TURN, DECIDE_PER_TURN, EXPORT_PER_TURN};
 use crate::types::*;
-
-const RANGE: &str = r#"
-[[dynamic_peer]]
-range = "10.0.0.0/24"
-asn = "external"
-import = "accept"
-export = "accept"
-hold_time_s = 0
-"#;
 
 /// Three turns' worth of the largest budget, and some.
 const ROUTES: usize = 3 * 16_384 + 1000;
 
 #[test]
 fn a_turn_does_no_more_than_its_budgets() {
-    let mut lone = Lone::new(config(RANGE));
+    let mut lone = Lone::new(config(EXTERNAL));
     let (source, source_conn) = lone.establish(2);
     let (receiver, _) = lone.establish(3);
     lone.work_off(|_| 0);

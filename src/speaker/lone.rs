@@ -13,6 +13,16 @@ use crate::wire::encode::encode_announce;
 use crate::wire::frame::encode_keepalive;
 use crate::wire::{AttributeEditor, AttributeSection, Capability, EncodeContext, Open};
 
+/// External peers from anywhere in a range, who may say and hear everything.
+pub const EXTERNAL: &str = r#"
+[[dynamic_peer]]
+range = "10.0.0.0/24"
+asn = "external"
+import = "accept"
+export = "accept"
+hold_time_s = 0
+"#;
+
 pub const V4: Family = Family::Ipv4Unicast;
 pub const NOW: Time = Time(1000);
 

@@ -8,6 +8,7 @@ use log::{info, warn};
 
 use super::Speaker;
 use super::conn::{Action, Conn, Dial, SocketOptions};
+use super::paced::Paced;
 use crate::config::PeerSettings;
 use crate::export::{GroupKey, NextHopRule};
 use crate::policy::{Policy, PolicyRef};
@@ -16,9 +17,6 @@ use crate::session::{Output, Session, Slot};
 use crate::types::*;
 use crate::wire::route_refresh::RefreshKind;
 use crate::wire::{DecodeContext, Finding, MessageKind, Notification, Problem, next_frame};
-
-/// How long a peer's malformed UPDATEs of one kind stay unmentioned after one was logged, in milliseconds.
-const FINDING_LOG_PAUSE_MS: u64 = 60_000;
 
 /// How many kinds are told apart; a peer that makes up more is not worth more lines.
 const FINDING_KINDS_MAX: usize = 8;
@@ -86,8 +84,8 @@ pub(super) struct Import {
 pub(super) struct Findings {
     /// How many there were.
     pub count: u64,
-    /// By attribute and problem when it was last logged.
-    logged: Vec<((u8, Problem), Time)>,
+    /// By attribute and problem.
+    logged: Vec<((u8, Problem), Paced)>,
 }
 
 impl Findings {
@@ -100,21 +98,18 @@ impl Findings {
     }
 
     fn is_worth_a_line(&mut self, now: Time, kind: (u8, Problem)) -> bool {
-        let rested = |at: Time| now.since_ms(at) >= FINDING_LOG_PAUSE_MS;
-        let place = self.logged.iter().position(|(known, _)| *known == kind);
-        let place = match place {
-            None if self.logged.len() < FINDING_KINDS_MAX => {
-                self.logged.push((kind, now));
-                return true;
+        let known = self.logged.iter().position(|(known, _)| *known == kind);
+        let place = known.or_else(|| {
+            if self.logged.len() < FINDING_KINDS_MAX {
+                self.logged.push((kind, Paced::default()));
+                return Some(self.logged.len() - 1);
             }
             // All places are taken: one that has rested gives way.
-            None => self.logged.iter().position(|(_, at)| rested(*at)),
-            known => known.filter(|at| rested(self.logged[*at].1)),
-        };
-        if let Some(at) = place {
-            self.logged[at] = (kind, now);
-        }
-        place.is_some()
+            let rested = self.logged.iter().position(|(_, paced)| paced.is_due(now))?;
+            self.logged[rested] = (kind, Paced::default());
+            Some(rested)
+        });
+        place.is_some_and(|at| self.logged[at].1.note(now).is_some())
     }
 }
 

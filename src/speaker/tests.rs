@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::lone::{Lone, NOW, V4, announcements, announcements_via, config, peer_address, peer_asn};
+use super::lone::{
+    EXTERNAL, Lone, NOW, V4, announcements, announcements_via, config, peer_address, peer_asn,
+};
 use super::paced::{PAUSE_MS, Paced};
 use super::{Action, Origin, Refusal};
 use crate::config::{AsnMatch, Config, PeerConfig, PeerSettings};
@@ -11,15 +13,6 @@ use crate::types::*;
 use crate::wire::AttributeEditor;
 use crate::wire::RouteRefresh;
 use crate::wire::route_refresh::RefreshKind;
-
-const EXTERNAL: &str = r#"
-[[dynamic_peer]]
-range = "10.0.0.0/24"
-asn = "external"
-import = "accept"
-export = "accept"
-hold_time_s = 0
-"#;
 
 const INTERNAL: &str = r#"
 [[dynamic_peer]]
