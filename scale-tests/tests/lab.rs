@@ -112,10 +112,9 @@ fn assert_shows_everything(printed: &str) {
     }
 }
 
-#[test]
-fn root_sees_sessions_routes_a_reply_and_a_node_go() {
+fn sees_sessions_routes_a_reply_and_a_node_go(of: fn(Command) -> Command) {
     let directory = Directory::new("lab");
-    let mut command = command(program(&directory), &directory);
+    let mut command = of(command(program(&directory), &directory));
     command.arg("lab");
     let output = run(command);
     let printed = text(&output.stdout);
@@ -126,16 +125,13 @@ fn root_sees_sessions_routes_a_reply_and_a_node_go() {
 }
 
 #[test]
+fn root_sees_sessions_routes_a_reply_and_a_node_go() {
+    sees_sessions_routes_a_reply_and_a_node_go(|command| command);
+}
+
+#[test]
 fn nobody_sees_the_same() {
-    let directory = Directory::new("lab");
-    let mut command = as_nobody(command(program(&directory), &directory));
-    command.arg("lab");
-    let output = run(command);
-    let printed = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{printed}{}", text(&output.stderr));
-    assert_shows_everything(&printed);
-    assert_eq!(text(&output.stderr), "");
-    assert_no_lab_is_left(directory.path());
+    sees_sessions_routes_a_reply_and_a_node_go(as_nobody);
 }
 
 /// The commands that `--keep` hints at work as they stand, from another terminal of the same user.
