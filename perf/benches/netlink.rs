@@ -73,6 +73,7 @@ fn answer(fib: &mut Fib, batch: &[u8]) {
         18 | 22 | 26 | RTM_GETNEXTHOP => NLMSG_DONE,
         _ => NLMSG_ERROR,
     };
+    fib.handle_sent(Time(1));
     fib.handle_netlink(Time(1), &message(kind, last.seq, &[0; 20]));
 }
 

@@ -45,7 +45,7 @@ impl Fib {
             }
             return;
         }
-        let in_flight = self.flight.as_ref().is_some_and(|flight| {
+        let in_flight = self.flights.iter().any(|flight| {
             let is_here =
                 |operation: &Operation| matches!(operation, Operation::Route(_, at) if *at == prefix);
             flight.operations.iter().any(is_here)
@@ -62,7 +62,7 @@ impl Fib {
         if !self.options.install || !self.objects.is_wanted(id) {
             return;
         }
-        let in_flight = self.flight.as_ref().is_some_and(|flight| {
+        let in_flight = self.flights.iter().any(|flight| {
             let is_it =
                 |operation: &Operation| matches!(operation, Operation::Object(write) if write.id == id);
             flight.operations.iter().any(is_it)

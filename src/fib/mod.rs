@@ -207,8 +207,11 @@ pub struct Fib {
     routes: Routes,
     /// The number of the last request.
     seq: u32,
-    /// The batch that the kernel is answering.
-    flight: Option<Flight>,
+    /// How many batches were given to be sent, and of how many the end of the send is known.
+    sends_given: u64,
+    sends_over: u64,
+    /// The batches that the kernel is answering, in the order of their sends.
+    flights: VecDeque<Flight>,
     /// What is being read from the kernel.
     reading: Option<Reading>,
     /// The walk that compares what was read with what is wanted.
@@ -269,7 +272,9 @@ impl Fib {
             objects: ObjectTable::new(options.protocol, options.table, &places),
             routes: Routes::default(),
             seq: 0,
-            flight: None,
+            sends_given: 0,
+            sends_over: 0,
+            flights: VecDeque::new(),
             reading: Some(match options.follows_routes() {
                 true => Reading::everything(options.table, &places),
                 false => Reading::interfaces(),

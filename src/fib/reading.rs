@@ -130,7 +130,7 @@ impl Fib {
     /// Something was lost: reads everything anew and writes what differs.
     pub(super) fn begin_repair(&mut self) {
         self.repairs += 1;
-        self.flight = None;
+        self.flights.clear();
         self.compare = None;
         let evicted: Vec<u32> = self.evictions.iter().map(|place| place.table).collect();
         self.reading = Some(match self.options.follows_routes() {
@@ -163,6 +163,13 @@ impl Fib {
     /// Whether no reading and no comparison is under way.
     pub(super) fn is_settled(&self) -> bool {
         self.reading.is_none() && self.compare.is_none()
+    }
+
+    /// The kernel has only just been asked.
+    pub(super) fn hear(&mut self, now: Time) {
+        if let Some(reading) = &mut self.reading {
+            reading.heard = now;
+        }
     }
 
     /// When silence becomes suspicious, if a dump is under way.

@@ -323,12 +323,24 @@ struct World {
     wanted: BTreeMap<u32, Vec<u32>>,
     /// What somebody else does after we have read everything and before we send.
     between: Option<Hand>,
+    /// How sends ended, until the domain is told.
+    sent: VecDeque<Result<(), i32>>,
+    /// Whether the domain reads the answers before it is told: every other time.
+    answers_first: bool,
 }
 
 impl World {
     fn new(kernel: Kernel) -> World {
         let fib = Fib::new(FibOptions { install: true, max_paths: 4, ..FibOptions::default() });
-        let mut world = World { kernel, fib, now: Time(1), wanted: BTreeMap::new(), between: None };
+        let mut world = World {
+            kernel,
+            fib,
+            now: Time(1),
+            wanted: BTreeMap::new(),
+            between: None,
+            sent: VecDeque::new(),
+            answers_first: false,
+        };
         for link in LINKS {
             let addr = Ipv6Addr::new(0x2001, 0xdb8, link as u16, 0, 0, 0, 0, 9);
             world.fib.track(NextHopId(link), NextHop::new(addr.into()), 0);
@@ -355,16 +367,30 @@ impl World {
         }
     }
 
+    fn tell_sent(&mut self) {
+        for outcome in self.sent.drain(..) {
+            match outcome {
+                Ok(()) => self.fib.handle_sent(self.now),
+                Err(errno) => self.fib.handle_send_error(self.now, errno),
+            }
+        }
+    }
+
     fn step(&mut self) -> bool {
+        self.answers_first = !self.answers_first;
+        if !self.answers_first {
+            self.tell_sent();
+        }
         self.receive();
+        self.tell_sent();
         if let Some(hand) = self.between.take() {
             self.kernel.act_by_hand(hand);
         }
         let mut batch = Vec::new();
-        let sent = self.fib.poll_batch(self.now, &Prefixes, &mut batch);
-        if sent && let Err(errno) = self.kernel.send(&batch) {
-            self.fib.handle_send_error(self.now, errno);
+        while self.fib.poll_batch(self.now, &Prefixes, &mut batch) {
+            self.sent.push_back(self.kernel.send(&batch));
         }
+        let sent = !self.sent.is_empty();
         while self.fib.poll_next_hop_change().is_some() {}
         sent
     }
@@ -463,7 +489,10 @@ proptest! {
         events in prop::collection::vec(event(), 1..60),
         restart in any::<bool>(),
     ) {
+        // Small batches, so that a few routes make several.
+        const SMALL_BATCH: usize = 2;
         let mut world = World::new(Kernel::new());
+        world.fib.batch_max = SMALL_BATCH;
         for event in events {
             match event {
                 Event::Set(number, mask) => world.set(number, &links_of(mask)),
@@ -483,6 +512,7 @@ proptest! {
         if restart {
             // The process dies and comes back: the peers say the same again.
             let mut again = World::new(std::mem::take(&mut world.kernel));
+            again.fib.batch_max = SMALL_BATCH;
             again.kernel.replies.clear();
             again.kernel.overrun = false;
             for (number, links) in std::mem::take(&mut world.wanted) {
@@ -672,6 +702,106 @@ fn a_batch_has_one_acknowledgement() {
     // The object, the routes, and the removal of the old object.
     assert_eq!(world.kernel.acks - before, 3);
     world.check();
+}
+
+/// A domain with small batches whose objects are in the kernel, and that wants more routes than two batches hold.
+fn with_many_routes() -> World {
+    let mut world = World::new(Kernel::new());
+    world.settle();
+    world.fib.batch_max = 2;
+    world.set(0, &[1]);
+    world.set(1, &[2]);
+    world.settle();
+    for number in 2..8 {
+        world.set(number, &[1]);
+    }
+    world
+}
+
+fn batch(world: &mut World) -> Option<Vec<u8>> {
+    let mut batch = Vec::new();
+    world.fib.poll_batch(world.now, &Prefixes, &mut batch).then_some(batch)
+}
+
+#[test]
+fn one_batch_waits_behind_one_of_routes_and_none_behind_objects() {
+    let mut world = with_many_routes();
+    let first = batch(&mut world).unwrap();
+    let second = batch(&mut world).unwrap();
+    assert_eq!(batch(&mut world), None, "two are enough");
+    assert_eq!(world.fib.poll_timeout(), None, "however long the kernel takes, sends end");
+    world.kernel.send(&first).unwrap();
+    world.receive();
+    assert_eq!(world.fib.stats().installed, 4, "answers may come before the end of the send is told");
+    assert_eq!(batch(&mut world), None, "the sender still has two");
+    world.fib.handle_sent(world.now);
+    let third = batch(&mut world).unwrap();
+    for sent in [second, third] {
+        world.kernel.send(&sent).unwrap();
+        world.fib.handle_sent(world.now);
+    }
+    world.receive();
+    assert_eq!(world.fib.stats().installed, 8);
+
+    world.set(0, &[1, 2]);
+    world.set(2, &[2]);
+    let object = batch(&mut world).unwrap();
+    assert_eq!(Messages::new(&object).next().unwrap().kind, netlink::RTM_NEWNEXTHOP);
+    assert_eq!(batch(&mut world), None, "its routes wait until it is there");
+    world.kernel.send(&object).unwrap();
+    world.fib.handle_sent(world.now);
+    world.settle();
+    world.check();
+}
+
+#[test]
+fn of_two_sends_the_one_that_fails_is_repeated() {
+    for fails in [0, 1] {
+        let mut world = with_many_routes();
+        let batches = [batch(&mut world).unwrap(), batch(&mut world).unwrap()];
+        for (number, batch) in batches.iter().enumerate() {
+            if number == fails {
+                world.fib.handle_send_error(world.now, libc::ENOBUFS);
+            } else {
+                world.kernel.send(batch).unwrap();
+                world.fib.handle_sent(world.now);
+            }
+        }
+        world.receive();
+        assert_eq!(world.fib.stats().installed, 4);
+        world.settle();
+        world.check();
+        assert_eq!(world.fib.stats().repairs, 0, "what was not done is known");
+    }
+}
+
+#[test]
+fn after_an_overrun_the_table_is_read_behind_the_sends() {
+    let mut world = with_many_routes();
+    let batches = [batch(&mut world).unwrap(), batch(&mut world).unwrap()];
+    world.fib.handle_receive_error(world.now, libc::ENOBUFS);
+    assert_eq!(batch(&mut world), None);
+    world.kernel.send(&batches[0]).unwrap();
+    world.fib.handle_sent(world.now);
+    assert_eq!(batch(&mut world), None, "the second is still on its way");
+    // Nobody waits for it any more: what became of it will be read.
+    world.fib.handle_send_error(world.now, libc::EMSGSIZE);
+    world.settle();
+    world.check();
+}
+
+#[test]
+fn silence_counts_from_the_end_of_the_send() {
+    let mut world = with_many_routes();
+    let batch = batch(&mut world).unwrap();
+    world.now = world.now.plus_s(60);
+    assert_eq!(world.fib.poll_timeout(), None);
+    world.fib.handle_sent(world.now);
+    assert_eq!(world.fib.poll_timeout(), Some(world.now.plus_s(10)));
+    world.kernel.send(&batch).unwrap();
+    world.settle();
+    world.check();
+    assert_eq!(world.fib.stats().repairs, 0);
 }
 
 #[test]

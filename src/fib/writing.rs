@@ -1,8 +1,10 @@
 //! Writing to the kernel: batches out, answers in, and what each errno leads to.
 //!
-//! One batch is under way at a time; the kernel works through it within the send. Only its last message
-//! asks for an acknowledgement, and failures come one by one with their number, so a batch of 256 routes
-//! costs one answer. Objects go in batches before the routes that name them, removals of objects after.
+//! The kernel works through a batch within the send. Only its last message asks for an acknowledgement, and
+//! failures come one by one with their number, so a batch of many routes costs one answer. Objects go in batches
+//! before the routes that name them, removals of objects after. While routes are being written the next batch may
+//! wait behind them, so that the kernel never waits for us. Nothing goes behind anything else before it is answered,
+//! and removals of objects, like readings of tables, go alone.
 
 use log::{info, warn};
 
@@ -13,9 +15,12 @@ use super::routes::{Change, Target, Why};
 use super::{Destinations, Fib, mirror};
 use crate::types::{Family, Prefix, Time};
 
-/// Requests of one batch. Beyond 128 a larger one gains nothing, and 256 routes take the kernel less than
-/// a millisecond.
-pub const BATCH_MAX: usize = 256;
+/// Requests of one batch. They take the kernel about 2 ms: longer than a turn of the loop, which writes the next one
+/// meanwhile, and short enough for what comes later to wait for.
+pub const BATCH_MAX: usize = 512;
+
+/// Batches under way: one that the kernel works through, and one that waits for it.
+const FLIGHTS_MAX: usize = 2;
 
 /// Destinations looked at in one step by the walk that queues the routes of lost sets again.
 const RESEND_STEP: u32 = 65_536;
@@ -47,31 +52,73 @@ pub(super) enum Operation {
 /// A batch that the kernel is answering; the operation at `i` has the number `first + i`.
 #[derive(Debug)]
 pub struct Flight {
+    /// Which send it is, counted from the start.
+    send: u64,
     first: u32,
     pub(super) operations: Vec<Operation>,
     /// (index, errno, text) of what failed.
     failures: Vec<(u32, i32, Option<u8>)>,
-    sent: Time,
+    /// When its send was over.
+    sent: Option<Time>,
+}
+
+impl Flight {
+    /// When its silence is suspicious; nothing while it is being sent.
+    fn silent_until(&self) -> Option<Time> {
+        Some(self.sent?.plus_s(SILENCE_MAX_S))
+    }
+
+    fn is_overdue(&self, now: Time) -> bool {
+        self.silent_until().is_some_and(|until| until <= now)
+    }
+
+    fn is_of_routes(&self) -> bool {
+        self.operations.iter().all(|operation| matches!(operation, Operation::Route(..)))
+    }
 }
 
 impl Fib {
     /// Writes the next requests into `out` (which is cleared), to be passed to the kernel in one send;
-    /// returns whether there are any. The caller reads the replies before it asks again.
+    /// returns whether there are any. Sends go in the order in which they were given, and
+    /// [`Fib::handle_sent`] or [`Fib::handle_send_error`] tells of each how it ended.
     pub fn poll_batch(&mut self, now: Time, destinations: &dyn Destinations, out: &mut Vec<u8>) -> bool {
         out.clear();
-        if let Some(flight) = &self.flight {
-            if now < flight.sent.plus_s(SILENCE_MAX_S) {
-                return false;
-            }
+        if self.flights.front().is_some_and(|flight| flight.is_overdue(now)) {
             self.begin_repair();
+        }
+        if self.is_sending() && self.flights.is_empty() || !self.takes_another() {
+            return false;
+        }
+        let given = self.write_batch(now, destinations, out);
+        self.sends_given += u64::from(given);
+        given
+    }
+
+    /// Whether the end of a send is not known yet.
+    pub fn is_sending(&self) -> bool {
+        self.sends_given > self.sends_over
+    }
+
+    /// Whether there is room for a batch behind those that are under way.
+    fn takes_another(&self) -> bool {
+        self.flights.len() < FLIGHTS_MAX
+            && self.sends_given - self.sends_over < FLIGHTS_MAX as u64
+            && self.flights.iter().all(Flight::is_of_routes)
+    }
+
+    fn write_batch(&mut self, now: Time, destinations: &dyn Destinations, out: &mut Vec<u8>) -> bool {
+        // What has to be done with nothing else under way: it waits until what is has come back.
+        let alone = self.flights.is_empty();
+        if !alone && (!self.is_settled() || !self.floods.is_empty()) {
+            return false;
         }
         if self.stale_until.is_some_and(|until| until <= now) {
             self.end_of_initial_sync();
         }
-        if self.is_settled() && self.floods.poll_due(now).is_some() {
+        if alone && self.is_settled() && self.floods.poll_due(now).is_some() {
             self.begin_repair();
         }
-        if self.poll_reading(now, destinations, out) {
+        if alone && self.poll_reading(now, destinations, out) {
             self.requests += 1;
             return true;
         }
@@ -93,23 +140,26 @@ impl Fib {
             self.wake_routes(now);
             self.write_routes(now, destinations, &mut operations, out);
         }
-        if operations.is_empty() {
+        if alone && operations.is_empty() {
             self.evict_routes(&mut operations, out);
         }
-        if operations.is_empty() {
+        if alone && operations.is_empty() {
             self.remove_objects(&mut operations, out);
         }
-        if operations.is_empty() && self.may_evict() && self.evict.is_empty() && !self.has_writes() {
+        if alone && operations.is_empty() && self.may_evict() && self.evict.is_empty() && !self.has_writes() {
             self.evictions.clear();
             self.objects.end_eviction();
         }
-        self.depart(now, operations, out)
+        self.depart(operations, out)
     }
 
     /// When [`Fib::poll_batch`] wants to be called even if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Time> {
-        if let Some(flight) = &self.flight {
-            return Some(flight.sent.plus_s(SILENCE_MAX_S));
+        if let Some(flight) = self.flights.front() {
+            return flight.silent_until();
+        }
+        if self.is_sending() {
+            return None;
         }
         if let Some(at) = self.reading_timeout() {
             return Some(at);
@@ -306,7 +356,7 @@ impl Fib {
         }
     }
 
-    fn depart(&mut self, now: Time, operations: Vec<Operation>, out: &mut [u8]) -> bool {
+    fn depart(&mut self, operations: Vec<Operation>, out: &mut [u8]) -> bool {
         if operations.is_empty() {
             return false;
         }
@@ -320,27 +370,26 @@ impl Fib {
         let first = self.next_seq(&[]);
         self.seq = self.seq.wrapping_add(operations.len() as u32);
         self.requests += operations.len() as u64;
-        self.flight = Some(Flight { first, operations, failures: Vec::new(), sent: now });
+        let send = self.sends_given;
+        self.flights.push_back(Flight { send, first, operations, failures: Vec::new(), sent: None });
         true
     }
 
     /// An `NLMSG_ERROR` that is not about a dump.
     pub(super) fn handle_outcome(&mut self, now: Time, message: &Message<'_>) {
         let Some(outcome) = message.outcome() else { return };
-        let Some(flight) = &self.flight else { return };
-        let index = message.seq.wrapping_sub(flight.first);
-        let count = flight.operations.len() as u32;
-        if index >= count {
-            return;
-        }
+        let index_in = |flight: &Flight| {
+            let index = message.seq.wrapping_sub(flight.first);
+            (index < flight.operations.len() as u32).then_some(index)
+        };
+        let at = self.flights.iter().enumerate().find_map(|(at, flight)| Some((at, index_in(flight)?)));
+        let Some((at, index)) = at else { return };
         if outcome.errno != 0 {
             let text = outcome.text.map(|text| self.text(text));
-            if let Some(flight) = &mut self.flight {
-                flight.failures.push((index, outcome.errno, text));
-            }
+            self.flights[at].failures.push((index, outcome.errno, text));
         }
-        if index == count - 1
-            && let Some(flight) = self.flight.take()
+        if index + 1 == self.flights[at].operations.len() as u32
+            && let Some(flight) = self.flights.remove(at)
         {
             self.arrive(now, flight);
         }
@@ -526,9 +575,24 @@ impl Fib {
         }
     }
 
-    /// The send of the last batch failed with this (positive) errno: nothing of it was done.
+    /// The oldest send of which the end was not told is over: the kernel has worked through it. Its answers may have
+    /// come before.
+    pub fn handle_sent(&mut self, now: Time) {
+        let send = self.sends_over;
+        self.sends_over += 1;
+        // However long the kernel took, it may be silent from here on only.
+        if let Some(flight) = self.flights.iter_mut().find(|flight| flight.send == send) {
+            flight.sent = Some(now);
+        }
+        self.hear(now);
+    }
+
+    /// The oldest send of which the end was not told failed with this (positive) errno: nothing of it was done.
     pub fn handle_send_error(&mut self, now: Time, errno: i32) {
-        match self.flight.take() {
+        let send = self.sends_over;
+        self.sends_over += 1;
+        let at = self.flights.iter().position(|flight| flight.send == send);
+        match at.and_then(|at| self.flights.remove(at)) {
             Some(flight) => {
                 // Back in reverse, so that the queue has its order again.
                 for operation in flight.operations.into_iter().rev() {

@@ -127,6 +127,7 @@ enum ReadOutcome {
 /// The loop.
 pub struct Reactor {
     poll: Poll,
+    waker: Arc<Waker>,
     /// Ends with the loop.
     _control: Control,
     clock: Clock,
@@ -182,7 +183,8 @@ impl Reactor {
 
         let domain = &config.domains[0];
         let routes = domain.install || domain.resolve_next_hops;
-        let mut netlink = NetlinkSocket::open(domain.table, routes).map_err(setup("the netlink socket"))?;
+        let mut netlink = NetlinkSocket::open(domain.table, routes, wake_by(&waker))
+            .map_err(setup("the netlink socket"))?;
         poll.registry()
             .register(&mut netlink, NETLINK, Interest::READABLE)
             .map_err(setup("the netlink socket"))?;
@@ -198,6 +200,7 @@ impl Reactor {
         speaker.start(clock.now());
         Ok(Reactor {
             poll,
+            waker,
             _control: control,
             clock,
             speaker,
@@ -231,7 +234,8 @@ impl Reactor {
             for event in &events {
                 match event.token() {
                     // The stages of the turn look for themselves.
-                    WAKER | NETLINK => {}
+                    WAKER => {}
+                    NETLINK => self.netlink.iter_mut().for_each(NetlinkSocket::note_readable),
                     SIGNALS => stopping |= self.take_signals(),
                     LINGER => self.drain_lingering(),
                     Token(token) if token >= FIRST_CONN => {
@@ -479,7 +483,9 @@ impl Reactor {
 
     /// Replaces the netlink socket. Without one the kernel's routes stay as they are.
     fn open_netlink(&mut self, table: u32, routes: bool) {
-        let opened = NetlinkSocket::open(table, routes).and_then(|mut socket| {
+        // What is left of the batch under way goes in before the new socket reads what there is.
+        self.netlink = None;
+        let opened = NetlinkSocket::open(table, routes, wake_by(&self.waker)).and_then(|mut socket| {
             self.poll.registry().register(&mut socket, NETLINK, Interest::READABLE)?;
             Ok(socket)
         });
@@ -714,6 +720,16 @@ impl Reactor {
                 return;
             }
             self.drain_lingering();
+        }
+    }
+}
+
+/// Ends the loop's sleep from another thread.
+fn wake_by(waker: &Arc<Waker>) -> impl Fn() + Send + 'static {
+    let waker = Arc::clone(waker);
+    move || {
+        if let Err(error) = waker.wake() {
+            error!("cannot wake the event loop: {error}");
         }
     }
 }

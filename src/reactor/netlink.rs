@@ -1,11 +1,17 @@
 //! The netlink socket of one domain: the fd under a [`Fib`], and nothing else.
 //!
+//! The loop reads from it, and a thread of its own sends: the kernel does what it is asked for within the send,
+//! which takes it longer than sessions should wait ([`sender`]).
+//!
 //! One socket carries requests, replies, dumps and notifications, so that they come in the order in which
 //! the kernel did things. A classic BPF filter drops the echo of our own writes, each of which would cost
 //! a read, and the routes of tables that the domain does not look at.
 
+mod sender;
+
+use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use mio::event::Source;
 use mio::unix::SourceFd;
@@ -15,8 +21,9 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use crate::fib::netlink::{RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_NEWROUTE};
 use crate::fib::{Destinations, Fib};
 use crate::types::Time;
+use sender::Sender;
 
-/// A whole batch must fit into the send buffer; one of 256 requests takes about 20 kB.
+/// A whole batch must fit into the send buffer; one of 512 requests takes about 40 kB.
 const SEND_BUFFER_BYTES: libc::c_int = 1 << 20;
 
 /// Room for what comes while the loop is elsewhere: the kernel counts about 1 kB for a notification, so
@@ -26,10 +33,8 @@ const RECEIVE_BUFFER_BYTES: libc::c_int = 8 << 20;
 /// The kernel fills parts of a dump up to 32 kB; a shorter read would cut them.
 const READ_BYTES: usize = 64 << 10;
 
-/// Reads and batches of one [`NetlinkSocket::drive`]: 3 to 5 ms of kernel time, so that a table of a
-/// million routes does not keep sessions waiting.
+/// Reads of one [`NetlinkSocket::drive`]: a few milliseconds when a large table is read.
 const READS_MAX: usize = 16;
-const BATCHES_MAX: usize = 4;
 
 /// The multicast groups of links and of the addresses of both families (linux/rtnetlink.h).
 const INTERFACE_GROUPS: [u32; 3] = [1, 5, 9];
@@ -40,14 +45,17 @@ const ROUTE_GROUPS: [u32; 3] = [7, 11, 32];
 /// A non-blocking rtnetlink socket.
 pub struct NetlinkSocket {
     socket: Socket,
+    sender: Sender,
+    /// Something may have come since the socket was read empty.
+    readable: bool,
     read_buffer: Vec<u8>,
-    batch: Vec<u8>,
 }
 
 impl NetlinkSocket {
     /// Opens a socket in the caller's network namespace and subscribes to the kernel's notifications.
     /// `table` is the kernel table of the domain; `routes` says whether those of routes are among them.
-    pub fn open(table: u32, routes: bool) -> io::Result<NetlinkSocket> {
+    /// `wake` is called, on another thread, when [`NetlinkSocket::drive`] should be: a send is over.
+    pub fn open(table: u32, routes: bool, wake: impl Fn() + Send + 'static) -> io::Result<NetlinkSocket> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -62,43 +70,50 @@ impl NetlinkSocket {
         for group in INTERFACE_GROUPS.into_iter().chain(route_groups) {
             socket.add_membership(group)?;
         }
-        Ok(NetlinkSocket { socket, read_buffer: vec![0; READ_BYTES], batch: Vec::new() })
+        let sender = Sender::start(File::from(socket.as_fd().try_clone_to_owned()?), wake)?;
+        Ok(NetlinkSocket { socket, sender, readable: true, read_buffer: vec![0; READ_BYTES] })
     }
 
-    /// Reads what has come, sends what the domain wants to write, and reads the answers, within a budget
-    /// of a few milliseconds. Returns whether there is more to do at once; if not, the socket's
-    /// readability or [`Fib::poll_timeout`] says when.
+    /// Something has come in: the next [`NetlinkSocket::drive`] reads it.
+    pub fn note_readable(&mut self) {
+        self.readable = true;
+    }
+
+    /// Reads what has come and has the next batches sent, within a budget of a few milliseconds. Returns whether
+    /// there is more to do at once; if not, the socket's readability, the end of a send or
+    /// [`Fib::poll_timeout`] says when.
     ///
     /// # Errors
     ///
     /// Those that leave no way on: the socket is closed, or the kernel has shut it down.
     pub fn drive(&mut self, fib: &mut Fib, now: Time, destinations: &dyn Destinations) -> io::Result<bool> {
-        let mut reads = READS_MAX;
-        for _ in 0..BATCHES_MAX {
-            if !self.read(fib, now, &mut reads)? {
-                return Ok(true);
-            }
-            if !fib.poll_batch(now, destinations, &mut self.batch) {
-                return Ok(fib.poll_timeout().is_some_and(|at| at <= now));
-            }
-            if let Err(error) = self.socket.send(&self.batch, 0) {
-                match error.raw_os_error() {
-                    Some(errno) => fib.handle_send_error(now, errno),
-                    None => return Err(error),
-                }
+        while let Some(outcome) = self.sender.poll_sent() {
+            match outcome.map_err(|error| error.raw_os_error().ok_or(error)) {
+                Ok(()) => fib.handle_sent(now),
+                Err(Ok(errno)) => fib.handle_send_error(now, errno),
+                Err(Err(error)) => return Err(error),
             }
         }
-        Ok(true)
+        if !self.read(fib, now)? {
+            return Ok(true);
+        }
+        let mut batch = Vec::new();
+        while fib.poll_batch(now, destinations, &mut batch) {
+            self.sender.send(std::mem::take(&mut batch))?;
+        }
+        Ok(fib.poll_timeout().is_some_and(|at| at <= now))
     }
 
     /// Reads until nothing is left (`true`) or the budget is used up (`false`).
-    fn read(&mut self, fib: &mut Fib, now: Time, reads: &mut usize) -> io::Result<bool> {
-        while *reads > 0 {
-            *reads -= 1;
+    fn read(&mut self, fib: &mut Fib, now: Time) -> io::Result<bool> {
+        for _ in 0..READS_MAX {
+            if !self.readable {
+                return Ok(true);
+            }
             match self.socket.recv(&mut &mut self.read_buffer[..], 0) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(length) => fib.handle_netlink(now, &self.read_buffer[..length]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EBADF | libc::ENOTSOCK) | None => return Err(error),
@@ -106,7 +121,7 @@ impl NetlinkSocket {
                 },
             }
         }
-        Ok(false)
+        Ok(!self.readable)
     }
 }
 

@@ -121,6 +121,14 @@ impl Destinations for Prefixes {
     }
 }
 
+impl NetlinkSocket {
+    /// A turn that looks whether something has come. Returns whether there is more to do, or to wait for.
+    fn drive_once(&mut self, fib: &mut Fib, now: Time, destinations: &dyn Destinations) -> bool {
+        self.note_readable();
+        self.drive(fib, now, destinations).unwrap() || fib.is_sending()
+    }
+}
+
 /// A domain with its socket, and the prefixes that a RIB would know.
 struct Domain {
     socket: NetlinkSocket,
@@ -137,7 +145,7 @@ fn options() -> FibOptions {
 
 impl Domain {
     fn new(options: FibOptions) -> Domain {
-        let socket = NetlinkSocket::open(options.table, true).unwrap();
+        let socket = NetlinkSocket::open(options.table, true, || {}).unwrap();
         Domain {
             socket,
             fib: Fib::new(options),
@@ -158,7 +166,7 @@ impl Domain {
 
     /// Works until nothing is left to do at this moment.
     fn settle(&mut self) {
-        while self.socket.drive(&mut self.fib, self.now, &self.prefixes).unwrap() {}
+        while self.socket.drive_once(&mut self.fib, self.now, &self.prefixes) {}
         while let Some(change) = self.fib.poll_next_hop_change() {
             self.changes.push(change);
         }
@@ -277,13 +285,13 @@ impl Node {
             while let Some(action) = self.speaker.poll_action() {
                 match action {
                     Action::OpenKernel { table, routes } => {
-                        self.socket = Some(NetlinkSocket::open(table, routes).unwrap());
+                        self.socket = Some(NetlinkSocket::open(table, routes, || {}).unwrap());
                     }
                     action => panic!("sessions are none of this: {action:?}"),
                 }
             }
             if let (Some(socket), Some((fib, rib))) = (&mut self.socket, self.speaker.kernel()) {
-                more |= socket.drive(fib, self.now, rib).unwrap();
+                more |= socket.drive_once(fib, self.now, rib);
             }
             more |= self.speaker.wants_work();
         }
