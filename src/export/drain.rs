@@ -33,6 +33,9 @@ const WALK_SPACING: u32 = 8;
 /// A member lags if another takes this many times as much in the same time.
 const LAG_FACTOR: u64 = 4;
 
+/// Many that lag are waited for at most so many times as long as one.
+const LAG_GRACE_FACTOR_MAX: u64 = 20;
+
 /// What a round works with, beside the group.
 pub(super) struct Round<'a> {
     pub rib: &'a Rib,
@@ -83,7 +86,7 @@ impl Group {
 
     /// When the group wants a round though nothing happens.
     pub fn deadline(&self, limits: &ExportLimits) -> Option<Time> {
-        self.tight_since.filter(|_| self.stalled).map(|since| since.plus_ms(limits.lag_grace_ms))
+        self.tight_since.filter(|_| self.stalled).map(|since| since.plus_ms(self.patience_ms(limits)))
     }
 
     fn has_work(&self) -> bool {
@@ -121,12 +124,13 @@ impl Group {
         let max = round.limits.ring_bytes_max;
         if self.ring.held_bytes() <= max / 2 {
             self.tight_since = None;
+            self.lag = 1;
         }
         if self.ring.held_bytes() < max {
             return true;
         }
         let since = *self.tight_since.get_or_insert(round.now);
-        if round.now.since_ms(since) < round.limits.lag_grace_ms {
+        if round.now.since_ms(since) < self.patience_ms(&round.limits) {
             return false;
         }
         let best = self.iter().map(|(_, member)| member.taken_since_mark()).max().unwrap_or(0);
@@ -136,6 +140,14 @@ impl Group {
         };
         let lagging: Vec<u16> =
             self.iter().filter(|(_, member)| lags(member)).map(|(slot, _)| slot).collect();
+        // Each that leaves is encoded for alone from then on. One is let go soon; where many lag, it is rather the
+        // others that happen to be ahead, and waiting is cheaper.
+        let lag = lagging.len().max(1);
+        if lag > self.lag && round.now.since_ms(since) < LAG_GRACE_FACTOR_MAX * round.limits.lag_grace_ms {
+            self.lag = lag;
+            return false;
+        }
+        self.lag = 1;
         for slot in lagging {
             self.detach(slot, true);
         }
@@ -143,6 +155,11 @@ impl Group {
         self.trim();
         self.note_tightness(round);
         self.ring.held_bytes() < max
+    }
+
+    /// How long the ring may be full before those that lag leave it: the longer the more there are.
+    fn patience_ms(&self, limits: &ExportLimits) -> u64 {
+        limits.lag_grace_ms * (self.lag as u64).min(LAG_GRACE_FACTOR_MAX)
     }
 
     /// Takes the time, and what every member has taken so far, when the ring gets more than half full.

@@ -227,6 +227,32 @@ fn nobody_waits_for_a_peer_that_stalls() {
     assert!((500..500 + 20_000 / 4).contains(&told), "{told} routes to catch up");
 }
 
+/// Whoever leaves the ring is encoded for alone. Where many are behind it is rather the few others that happen to be
+/// ahead: they are waited for longer, though not for ever.
+#[test]
+fn many_that_lag_are_waited_for_longer_than_one() {
+    let lagging_after = |peers: u32, ms: u64| {
+        let limits = ExportLimits { ring_bytes_max: 20_000, lag_grace_ms: 50 };
+        let mut world = World::new(limits);
+        (1..=peers).for_each(|peer| world.join(peer));
+        world.drain();
+        (1..=peers).for_each(|peer| assert_eq!(world.hear(peer).ends, 1));
+        for round in 0..ms / 10 {
+            world.announce(0, 0..5000, 100 + round as u32);
+            world.now = world.now.plus_ms(10);
+            world.drain();
+            // Only the last one reads.
+            world.hear(peers);
+        }
+        world.groups.groups().map(|view| view.lagging).sum::<usize>()
+    };
+    assert_eq!(lagging_after(2, 100), 1);
+    assert_eq!(lagging_after(9, 100), 0);
+    assert_eq!(lagging_after(9, 600), 8);
+    assert_eq!(lagging_after(99, 600), 0);
+    assert_eq!(lagging_after(99, 1500), 98);
+}
+
 #[test]
 fn a_peer_that_asks_is_told_the_table_again() {
     let mut world = World::new(ExportLimits::default());

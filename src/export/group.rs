@@ -93,6 +93,8 @@ pub(super) struct Group {
     pub refreshing: Vec<u16>,
     /// Since when the ring is too full, if it is.
     pub tight_since: Option<Time>,
+    /// How many members lagged when the ring was last found too full; at least one.
+    pub lag: usize,
     /// The last round ended because the ring was full.
     pub stalled: bool,
 }
@@ -119,6 +121,7 @@ impl Group {
             catching_up: Vec::new(),
             refreshing: Vec::new(),
             tight_since: None,
+            lag: 1,
             stalled: false,
         }
     }

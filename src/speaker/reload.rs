@@ -20,26 +20,36 @@ impl Speaker {
         // Keys and peers may be others now.
         self.refusals.clear();
         let mut said = Vec::new();
+        let mut moving = Vec::new();
         for change in changes {
-            self.apply(now, change, &mut said);
+            self.apply(now, change, &mut said, &mut moving);
         }
-        self.follow_policies(now, &before.policies, &mut said);
+        self.follow_policies(now, &before.policies, &mut said, &mut moving);
+        // All at once: peers that move together are told together.
+        self.regroup(&moving);
         said
     }
 
     /// Peers that the API added are not in the configuration, but the policies that they name are.
-    fn follow_policies(&mut self, now: Time, before: &PolicyModel, said: &mut Vec<String>) {
+    fn follow_policies(
+        &mut self,
+        now: Time,
+        before: &PolicyModel,
+        said: &mut Vec<String>,
+        moving: &mut Vec<PeerId>,
+    ) {
         for id in self.peer_ids() {
             let Some(peer) = self.peers[id.index()].as_deref() else { continue };
             let effect = effect(&peer.settings, &peer.settings, (before, &self.config.policies));
             if peer.origin == Origin::Api && effect != Effect::default() {
                 said.push(format!("peer {}: {}", peer.address, words(effect)));
-                self.make_effective(now, id, effect);
+                self.make_effective(now, id, effect, moving);
             }
         }
     }
 
-    fn apply(&mut self, now: Time, change: Change, said: &mut Vec<String>) {
+    /// Applies one change. Peers that belong into other update groups by it are left in `moving`.
+    fn apply(&mut self, now: Time, change: Change, said: &mut Vec<String>, moving: &mut Vec<PeerId>) {
         match change {
             Change::Speaker { identity, listen, .. } => {
                 self.apply_decision_options();
@@ -106,7 +116,7 @@ impl Speaker {
             Change::PeerChanged { to, effect } => {
                 said.push(format!("peer {}: {}", to.address, words(effect)));
                 if let Some(id) = self.find_peer(to.address) {
-                    self.change_peer(now, id, to.settings, effect);
+                    self.change_peer(now, id, to.settings, effect, moving);
                 }
             }
             Change::DynamicAdded(dynamic) => {
@@ -124,7 +134,7 @@ impl Speaker {
                 said.push(format!("dynamic peers {}: {}", to.range, words(effect)));
                 self.set_range_key(to.range, to.settings.password.clone());
                 for id in self.dynamic_peers(to.range) {
-                    self.change_peer(now, id, to.settings.clone(), effect);
+                    self.change_peer(now, id, to.settings.clone(), effect, moving);
                 }
             }
             Change::NetworkAdded(network) => {
@@ -143,7 +153,14 @@ impl Speaker {
         }
     }
 
-    fn change_peer(&mut self, now: Time, id: PeerId, settings: PeerSettings, effect: Effect) {
+    fn change_peer(
+        &mut self,
+        now: Time,
+        id: PeerId,
+        settings: PeerSettings,
+        effect: Effect,
+        moving: &mut Vec<PeerId>,
+    ) {
         let Some(peer) = self.peers[id.index()].as_deref_mut() else { return };
         let was_shut = peer.settings.shutdown.is_some();
         let shutdown = settings.shutdown.clone();
@@ -163,15 +180,15 @@ impl Speaker {
         }
         self.reconfigure(now, id);
         self.check_initial_sync(now);
-        self.make_effective(now, id, effect);
+        self.make_effective(now, id, effect, moving);
     }
 
-    fn make_effective(&mut self, now: Time, id: PeerId, effect: Effect) {
+    fn make_effective(&mut self, now: Time, id: PeerId, effect: Effect, moving: &mut Vec<PeerId>) {
         if effect.refresh_in {
             self.soft_reset_in(id);
         }
         if effect.refresh_out {
-            self.regroup(&[id]);
+            moving.push(id);
         }
         if effect.check_limit {
             self.check_prefix_limit(now, id);

@@ -207,3 +207,33 @@ fn a_peer_of_the_api_follows_the_policy_that_it_names() {
     lone.receive(conn, &route);
     assert_eq!(lone.speaker.rib.path_count(id, V4), 0);
 }
+
+/// Peers that are moved one by one are each told the table alone; together they are one update group as before.
+#[test]
+fn peers_whose_export_changes_in_one_reload_stay_one_update_group() {
+    let peers = |export: &str| {
+        let peers = (2..8).map(|number| {
+            format!(
+                "[[peer]]\naddress = \"{}\"\nasn = \"internal\"\npassive = true\nhold_time_s = 0\n\
+                 route_reflector_client = true\nexport = \"{export}\"\n",
+                peer_address(number)
+            )
+        });
+        let policy = "[[policy]]\nname = \"tag\"\n[[policy.rule]]\nset = { add_communities = [\"65000:1\"] }\n\
+                      then = \"accept\"\n";
+        config(&(policy.to_string() + &peers.collect::<String>()))
+    };
+    let mut lone = Lone::new(peers("accept"));
+    for number in 2..8 {
+        lone.establish_as(number, 65000);
+    }
+    lone.work_off(|_| 0);
+    let group = |lone: &Lone| {
+        let groups: Vec<_> = lone.speaker.export.groups().collect();
+        assert_eq!(groups.len(), 1, "one update group");
+        assert_eq!(groups[0].lagging, 0, "and nobody is told anything alone");
+    };
+    group(&lone);
+    lone.speaker.reload(NOW, peers("tag"));
+    group(&lone);
+}
