@@ -7,7 +7,7 @@
 mod check;
 mod client;
 mod json;
-mod lab;
+pub mod lab;
 mod show;
 mod table;
 mod text;

@@ -4,7 +4,7 @@
 //! and announces its pod range; what each learns goes into its kernel's table, a packet goes from pod to
 //! pod, and then a node is taken away. The lab needs only this binary and `ip`.
 
-mod netns;
+pub mod netns;
 mod ping;
 
 use std::fs;
