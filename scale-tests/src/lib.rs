@@ -1,8 +1,8 @@
 //! What whole-process tests share: namespaces, daemons, a load source and an independent decoder.
 //!
 //! The tests here run complete programs (kulan, BIRD, FRR, GoBGP, OpenBGPD, ExaBGP) in network namespaces of
-//! their own, on the real kernel, and compare what came out with what went in. Nothing here uses kulan's
-//! library: what judges kulan must not share its mistakes.
+//! their own, on the real kernel, and compare what came out with what went in. Nothing that judges uses kulan's
+//! library: it must not share its mistakes. Only [`measure`] does, by way of bgpblast.
 //!
 //! - [`netns`]: network namespaces and the cables between them.
 //! - [`process`]: programs that end with the test, and waiting for a condition.
