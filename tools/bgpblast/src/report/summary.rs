@@ -125,7 +125,8 @@ pub fn comparison(comparison: &Comparison, width: usize) -> String {
     }
     let mut floors = takers.iter().flat_map(|taker| &taker.outcomes).map(|outcome| outcome.tool);
     if let Some((floor, tool)) = floors.find_map(|tool| Some((tool.floor_s?, tool))) {
-        let sink = tool.null_sink_s.map_or(String::new(), |sink| format!(", a null sink {}", with_unit(sink, "s")));
+        let sink =
+            tool.null_sink_s.map_or(String::new(), |sink| format!(", a null sink {}", with_unit(sink, "s")));
         let floor = with_unit(floor, "s");
         out.prose("", &format!("The tool's own floor: a perfect speaker takes {floor}{sink}."));
     }

@@ -160,3 +160,218 @@ impl Changes {
         Some(Payload::part(self.octets.clone(), start..self.steps[end - 1].0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kulan::types::{Family, FamilySet};
+    use kulan::wire::frame::MESSAGE_LEN_MAX;
+    use kulan::wire::{DecodeContext, canonicalize, decode_update, next_frame};
+
+    use super::*;
+    use crate::scenario::SentNextHop;
+    use crate::scenario::table::Sender;
+    use crate::source::{IpFamily, Source, Step};
+
+    const SENDER: Sender = Sender {
+        address: std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)),
+        asn: 65001,
+        internal: false,
+        next_hop: SentNextHop::Own,
+        spread: None,
+        place: 0,
+    };
+
+    fn table(engine: &mut Engine, routes: usize) -> Table {
+        let source = Source::Internet { family: IpFamily::Ipv4, routes, sets: None, seed: 1, prefix_seed: 1 };
+        Table::new(engine, &source.load(0).unwrap(), &SENDER).unwrap()
+    }
+
+    /// What a receiver holds that had the table and then took these messages; fails where a message has more than one
+    /// route. Gives back the numbers in the order in which they changed as well.
+    fn replayed(engine: &mut Engine, table: &Table, octets: &[u8]) -> (BTreeMap<u32, SetId>, Vec<u32>) {
+        let context = DecodeContext {
+            four_octet_as: Encoding::default().context.four_octet_as,
+            external: true,
+            families: FamilySet::only(Family::Ipv4Unicast),
+            add_path: FamilySet::EMPTY,
+            extended_next_hop: false,
+        };
+        let mut held: BTreeMap<u32, SetId> =
+            table.routes.iter().map(|route| (route.number, route.set)).collect();
+        let mut order = Vec::new();
+        let (mut at, mut block) = (0, Vec::new());
+        while let Some(frame) = next_frame(&octets[at..], MESSAGE_LEN_MAX).unwrap() {
+            at += frame.len;
+            let view = decode_update(frame.body, &context).unwrap();
+            let before = order.len();
+            for path in view.withdrawals().flatten() {
+                let number = engine.index_mut().number(path.prefix);
+                held.remove(&number);
+                order.push(number);
+            }
+            for reach in view.announcements() {
+                canonicalize(&view, &mut block);
+                let set = engine.store_mut().intern(&block, reach.next_hop);
+                for path in reach.nlri.iter() {
+                    let number = engine.index_mut().number(path.prefix);
+                    held.insert(number, set);
+                    order.push(number);
+                }
+            }
+            assert_eq!(order.len(), before + 1, "each change is an UPDATE of its own");
+        }
+        assert_eq!(at, octets.len());
+        (held, order)
+    }
+
+    /// What the changes say that a receiver holds in the end.
+    fn promised(table: &Table, changes: &Changes) -> BTreeMap<u32, SetId> {
+        let mut held: BTreeMap<u32, SetId> =
+            table.routes.iter().map(|route| (route.number, route.set)).collect();
+        held.extend(&changes.outcome);
+        held.retain(|_, set| *set != SetId::NONE);
+        held
+    }
+
+    /// Everything, given out in steps of so many milliseconds.
+    fn given_out(changes: &mut Changes, step_ms: u64) -> Vec<u8> {
+        let mut octets = Vec::new();
+        let mut elapsed = Duration::ZERO;
+        while changes.sent() < changes.len() {
+            let before = changes.sent();
+            match changes.due(elapsed) {
+                Some(payload) => {
+                    assert!(changes.sent() > before && !payload.is_empty());
+                    octets.extend_from_slice(payload.octets());
+                }
+                None => assert_eq!(changes.sent(), before),
+            }
+            elapsed += Duration::from_millis(step_ms);
+        }
+        assert!(changes.due(elapsed).is_none() && changes.due(Duration::MAX).is_none(), "nothing twice");
+        octets
+    }
+
+    fn script(engine: &mut Engine, table: &Table, steps: Vec<Step>, speed: f64, limit: usize) -> Changes {
+        let script = Script { steps, ..Script::default() };
+        let dress = |_: &mut Engine, _: &AttributeSet, _| unreachable!("the script has no sets");
+        Changes::of_script(engine, &script, table, &Encoding::default(), speed, limit, &dress)
+    }
+
+    fn step(at_s: Option<f64>, prefix: &str, change: Change) -> Step {
+        Step { at_s, prefix: prefix.parse().unwrap(), path_id: 0, change }
+    }
+
+    #[test]
+    fn every_change_is_given_out_exactly_once_in_order_whatever_the_pace_of_asking() {
+        let mut given = Vec::new();
+        for step_ms in [1, 7, 10_000] {
+            let mut engine = Engine::new().unwrap();
+            let table = table(&mut engine, 40);
+            let mut changes = Changes::random(&mut engine, &table, &Encoding::default(), 500.0, 300);
+            assert_eq!((changes.len(), changes.sent(), changes.is_empty()), (300, 0, false));
+            given.push(given_out(&mut changes, step_ms));
+            assert_eq!(changes.sent(), 300);
+        }
+        assert!(given[0] == given[1] && given[1] == given[2]);
+    }
+
+    #[test]
+    fn what_is_due_is_what_its_time_has_come_for() {
+        let mut engine = Engine::new().unwrap();
+        let table = table(&mut engine, 40);
+        let mut changes = Changes::random(&mut engine, &table, &Encoding::default(), 100.0, 10);
+        assert_eq!(changes.duration(), Duration::from_millis(90));
+        assert!(changes.due(Duration::ZERO).is_some(), "the first at once");
+        assert_eq!(changes.sent(), 1);
+        assert!(changes.due(Duration::from_millis(9)).is_none());
+        assert!(changes.due(Duration::from_millis(35)).is_some());
+        assert_eq!(changes.sent(), 4);
+        assert!(changes.due(Duration::from_millis(90)).is_some());
+        assert_eq!(changes.sent(), 10);
+    }
+
+    #[test]
+    fn the_outcome_of_random_changes_is_what_a_receiver_of_them_holds() {
+        let mut engine = Engine::new().unwrap();
+        let table = table(&mut engine, 60);
+        let mut changes = Changes::random(&mut engine, &table, &Encoding::default(), 1e6, 2000);
+        let promised = promised(&table, &changes);
+        let octets = given_out(&mut changes, 1);
+        let (held, order) = replayed(&mut engine, &table, &octets);
+        assert_eq!(order.len(), 2000);
+        assert_eq!(held, promised);
+        assert!(held.len() < 60, "some are withdrawn");
+        let changed = table.routes.iter().filter(|route| held.get(&route.number) != Some(&route.set)).count();
+        assert!(changed > 30, "most are not what they were: {changed} of 60");
+    }
+
+    #[test]
+    fn each_change_changes_something() {
+        let mut engine = Engine::new().unwrap();
+        let table = table(&mut engine, 5);
+        for count in 1..200 {
+            // A longer run begins like a shorter one, so the last change of each is looked at.
+            let without = Changes::random(&mut engine, &table, &Encoding::default(), 1.0, count - 1);
+            let with = Changes::random(&mut engine, &table, &Encoding::default(), 1.0, count);
+            assert_ne!(promised(&table, &without), promised(&table, &with), "change {count}");
+        }
+    }
+
+    #[test]
+    fn the_outcome_of_a_script_is_what_a_receiver_of_it_holds() {
+        let mut engine = Engine::new().unwrap();
+        let table = table(&mut engine, 3);
+        let names: Vec<String> =
+            table.routes.iter().map(|route| engine.index().prefix(route.number).to_string()).collect();
+        let steps = vec![
+            step(None, &names[0], Change::Withdraw),
+            step(None, &names[1], Change::AnnounceAnew),
+            step(None, "198.18.7.0/24", Change::AnnounceAnew),
+            step(None, &names[0], Change::AnnounceAnew),
+            step(None, &names[2], Change::Withdraw),
+            step(None, &names[1], Change::AnnounceAnew),
+        ];
+        let mut changes = script(&mut engine, &table, steps, 1e9, usize::MAX);
+        let promised = promised(&table, &changes);
+        let octets = given_out(&mut changes, 1);
+        let (held, order) = replayed(&mut engine, &table, &octets);
+        assert_eq!(held, promised);
+        let numbers: Vec<u32> = table.routes.iter().map(|route| route.number).collect();
+        assert_eq!(
+            (order[0], order[1], order[3], order[4]),
+            (numbers[0], numbers[1], numbers[0], numbers[2])
+        );
+        assert_eq!(held.len(), 3, "two of the table, and a new one");
+        assert_ne!(held[&numbers[1]], table.routes[1].set, "announced anew is announced differently");
+    }
+
+    #[test]
+    fn a_script_without_times_covers_a_day_and_one_with_times_keeps_them() {
+        let mut engine = Engine::new().unwrap();
+        let table = table(&mut engine, 1);
+        let steps = |times: [Option<f64>; 4]| {
+            times.map(|at_s| step(at_s, "198.18.7.0/24", Change::AnnounceAnew)).to_vec()
+        };
+        let changes = script(&mut engine, &table, steps([None; 4]), 24.0, usize::MAX);
+        assert_eq!(changes.duration(), Duration::from_secs(45 * 60), "the last of four, an hour for a day");
+        let times = [0.0, 1.0, 1.0, 5.0].map(Some);
+        let mut changes = script(&mut engine, &table, steps(times), 10.0, usize::MAX);
+        assert_eq!(changes.duration(), Duration::from_millis(500));
+        assert!(changes.due(Duration::from_millis(100)).is_some());
+        assert_eq!(changes.sent(), 3, "two at the same time");
+    }
+
+    #[test]
+    fn a_script_may_be_cut_short() {
+        let mut engine = Engine::new().unwrap();
+        let table = table(&mut engine, 1);
+        let steps = vec![step(None, "198.18.7.0/24", Change::AnnounceAnew); 9];
+        assert_eq!(script(&mut engine, &table, steps.clone(), 1.0, 4).len(), 4);
+        let mut none = script(&mut engine, &table, steps, 1.0, 0);
+        assert!(none.is_empty() && none.due(Duration::MAX).is_none());
+        assert_eq!(none.duration(), Duration::ZERO);
+    }
+}

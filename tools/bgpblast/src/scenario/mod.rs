@@ -553,3 +553,232 @@ impl Reconfigure {
         Ok(u32::from(asn) << 16 | u32::from(value))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::builtin::{Churning, Common};
+    use super::*;
+    use crate::source::IpFamily;
+
+    fn common() -> Common {
+        let source =
+            Source::Internet { family: IpFamily::Ipv4, routes: 1000, sets: Some(7), seed: 3, prefix_seed: 1 };
+        Common { source, ..Common::default() }
+    }
+
+    /// As different from [`common`] as it can be.
+    fn uncommon() -> Common {
+        Common {
+            asn: 4_200_000_001,
+            cluster_id: Ipv4Addr::new(1, 2, 3, 4),
+            source: Source::Mrt {
+                file: "a \"table\".bz2".into(),
+                peer: Some("AS65001".to_string()),
+                family: Some(IpFamily::Ipv6),
+                routes: None,
+            },
+            ipv6: true,
+            keep_next_hops: true,
+            md5: Some("kürzer\\als \"du\"".to_string()),
+            hold_time_s: 0,
+            add_path: true,
+            extended_messages: true,
+            listen_port: Some(1790),
+            time_limit_s: 7,
+        }
+    }
+
+    fn every_builtin(common: &Common) -> Vec<Scenario> {
+        let random =
+            || Churning { receivers: 3, script: None, speed: 1.0, per_second: 333.3, changes: Some(5) };
+        let replayed = Churning { script: Some("updates".into()), speed: 0.1, changes: None, ..random() };
+        vec![
+            builtin::table(common, false),
+            builtin::table(common, true),
+            builtin::feeds(common, 3),
+            builtin::fanout(common, 5),
+            builtin::pods(common, 5, false, None),
+            builtin::pods(common, 5, true, Some(0.1)),
+            builtin::churn(common, random()),
+            builtin::churn(common, replayed),
+            builtin::flap(common, 0, 0.5),
+            builtin::flap(common, 4, 0.5),
+            builtin::storm(common, 9, None),
+            builtin::storm(common, 9, Some(12.5)),
+            builtin::idle(common, 4, 1.5),
+            builtin::latency(common, 10, 0.3),
+            builtin::slow_reader(common, 4, 1.0),
+            builtin::policy(common, 4, None),
+            builtin::policy(common, 4, Some("birdc configure \"x\"".to_string())),
+        ]
+    }
+
+    #[test]
+    fn every_builtin_scenario_is_the_same_after_a_file() {
+        for scenario in [common(), uncommon()].iter().flat_map(every_builtin) {
+            let text = scenario.to_toml();
+            let read = Scenario::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+            assert_eq!(read, scenario, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_builtin_scenario_says_what_it_does() {
+        for scenario in every_builtin(&common()) {
+            assert!(!scenario.description.is_empty(), "{}", scenario.name);
+            let labels: Vec<String> = scenario.phases.iter().map(Phase::label).collect();
+            assert!(labels.iter().all(|label| !label.is_empty() && label != "nothing"), "{labels:?}");
+        }
+    }
+
+    #[test]
+    fn next_hops_and_sides_have_names_in_a_file() {
+        let mut scenario = builtin::table(&common(), false);
+        scenario.groups[0].next_hop = SentNextHop::Address(Ipv4Addr::new(192, 0, 2, 9).into());
+        scenario.groups[1].address = Some(IpAddr::from([127, 9, 9, 9]));
+        let text = scenario.to_toml();
+        assert!(text.contains("side = \"sources\"") && text.contains("192.0.2.9"), "{text}");
+        assert_eq!(Scenario::parse(&text).unwrap(), scenario);
+    }
+
+    const SMALLEST: &str = "name = \"least\"\n[speaker]\nasn = 64496\n[[peers]]\nname = \"all\"\nasn = 64496\n\
+                            [[phase]]\nconnect = { peers = [\"all\"] }\n";
+
+    #[test]
+    fn what_a_file_does_not_say_is_what_nobody_would_say() {
+        let scenario = Scenario::parse(SMALLEST).unwrap();
+        assert_eq!(scenario.time_limit_s, 300);
+        assert_eq!(scenario.speaker.cluster_id, Ipv4Addr::new(10, 10, 0, 1));
+        assert_eq!(scenario.groups[0], Group::new("all", 1, Side::Clients, 64496));
+        assert!(scenario.sources.is_empty() && !scenario.speaker.install);
+        assert_eq!(scenario.phases[0].label(), "connect");
+    }
+
+    /// That a scenario is refused with all of these words.
+    fn refused(change: impl FnOnce(&mut Scenario), words: &[&str]) {
+        let mut scenario = builtin::flap(&common(), 2, 0.5);
+        scenario.check().unwrap();
+        change(&mut scenario);
+        let error = scenario.check().unwrap_err();
+        words.iter().for_each(|word| assert!(error.contains(word), "{word:?} is not in {error:?}"));
+        // A file with the same fault is refused for the same reason.
+        assert_eq!(Scenario::parse(&scenario.to_toml()).unwrap_err(), error);
+    }
+
+    #[test]
+    fn peers_that_cannot_be_are_refused_by_name() {
+        refused(|it| it.groups[1].name = "feeds".to_string(), &["two groups of peers are called \"feeds\""]);
+        refused(|it| it.groups[2].count = 0, &["\"members\"", "at least 1"]);
+        refused(
+            |it| it.groups[0].sends = Some("tables".to_string()),
+            &["\"feeds\" send \"tables\"", "the sources are: ranges, table"],
+        );
+        for hold_time_s in [1, 2] {
+            refused(
+                |it| it.groups[1].hold_time_s = hold_time_s,
+                &["\"receivers\"", &format!("{hold_time_s} s"), "RFC 4271"],
+            );
+        }
+    }
+
+    #[test]
+    fn a_scenario_that_does_nothing_is_refused() {
+        refused(
+            |it| {
+                it.phases.clear();
+            },
+            &["[[phase]]"],
+        );
+    }
+
+    #[test]
+    fn a_phase_has_exactly_one_action() {
+        refused(|it| it.phases[1].announce = None, &["\"number 2\" has 0 actions", "reconnect"]);
+        refused(
+            |it| {
+                it.phases[1].name = Some("both".to_string());
+                it.phases[1].resume = Some(Resume {});
+            },
+            &["\"both\" has 2 actions", "exactly one of connect"],
+        );
+    }
+
+    #[test]
+    fn whoever_a_phase_names_must_be_there() {
+        let nobody = || Peers { peers: vec!["feeds".to_string(), "nobody".to_string()] };
+        let words = ["\"number 1\" names the peers \"nobody\"", "there are feeds, receivers, members"];
+        let phases = [
+            Phase { withdraw: Some(nobody()), ..Phase::default() },
+            Phase { reconnect: Some(nobody()), ..Phase::default() },
+            Phase { announce: Some(Announce { peers: nobody().peers, variant: 0 }), ..Phase::default() },
+            Phase {
+                disconnect: Some(Disconnect { peers: nobody().peers, share: 1.0, gently: false }),
+                ..Phase::default()
+            },
+            Phase {
+                connect: Some(Connect {
+                    peers: nobody().peers,
+                    per_second: None,
+                    at_a_time: None,
+                    announce: false,
+                }),
+                ..Phase::default()
+            },
+            Phase { latency: Some(Latency { from: "nobody".to_string(), count: 1 }), ..Phase::default() },
+            Phase { stall: Some(Stall { peer: "nobody".to_string(), count: 1 }), ..Phase::default() },
+            Phase {
+                rest: Some(Rest { seconds: 1.0 }),
+                probe: Some(ProbeMeanwhile { from: "nobody".to_string(), interval_ms: 1.0 }),
+                ..Phase::default()
+            },
+        ];
+        for phase in phases {
+            refused(|it| it.phases[0] = phase, &words);
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_share() {
+        for share in [0.0, -0.5, 1.5, f64::NAN] {
+            let mut scenario = builtin::flap(&common(), 2, 0.5);
+            scenario.phases[2].disconnect.as_mut().unwrap().share = share;
+            let error = scenario.check().unwrap_err();
+            assert!(error.contains("a share lies above 0") && error.contains("\"number 3\""), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_community_is_two_numbers() {
+        let change = |text: &str| Reconfigure { add_community: text.to_string(), command: None };
+        assert_eq!(change("64511:15").community(), Ok(64511 << 16 | 15));
+        assert_eq!(change("0:65535").community(), Ok(65535));
+        for wrong in ["64511", "64511:", ":1", "65536:1", "1:65536", "a:b", "1:2:3", "-1:2", ""] {
+            let error = change(wrong).community().unwrap_err();
+            assert!(error.contains(&format!("{wrong:?}")) && error.contains("ASN:VALUE"), "{error}");
+        }
+        refused(
+            |it| {
+                it.phases[1] = Phase { reconfigure: Some(change("mine")), ..Phase::default() };
+            },
+            &["\"number 2\"", "\"mine\" is no community"],
+        );
+    }
+
+    #[test]
+    fn a_file_is_told_where_its_unknown_word_is() {
+        let error = Scenario::parse(&SMALLEST.replace("[[phase]]", "[[phase]]\nresst = 1")).unwrap_err();
+        assert!(error.contains("resst") && error.contains("line 8"), "{error}");
+        assert!(error.contains("reconfigure"), "it lists what there is: {error}");
+        let error = Scenario::parse(&SMALLEST.replace("asn = 64496\n[[peers]]", "[[peers]]")).unwrap_err();
+        assert!(error.contains("asn"), "{error}");
+        let error = Scenario::parse("name = ").unwrap_err();
+        assert!(error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn a_group_is_found_by_its_name() {
+        let scenario = builtin::table(&common(), false);
+        assert_eq!(scenario.group("receivers").map(|group| group.count), Some(1));
+        assert_eq!(scenario.group("nobody"), None);
+    }
+}

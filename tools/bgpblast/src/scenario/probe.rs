@@ -177,3 +177,52 @@ fn prefix(family: Family, place: usize) -> Prefix {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn ms(values: &[u64]) -> Option<Latency> {
+        distribution("these".to_string(), values.iter().map(|ms| Duration::from_millis(*ms)))
+    }
+
+    #[test]
+    fn a_distribution_has_its_quantiles_and_counts_everything_once() {
+        let values: Vec<u64> = (1..=1000).collect();
+        let latency = ms(&values).unwrap();
+        assert_eq!((latency.name.as_str(), latency.count), ("these", 1000));
+        let near =
+            |value: f64, wanted: f64| assert!((value / wanted - 1.0).abs() < 0.002, "{value} {wanted}");
+        near(latency.p50_ms, 500.0);
+        near(latency.p90_ms, 900.0);
+        near(latency.p99_ms, 990.0);
+        near(latency.p999_ms, 999.0);
+        near(latency.max_ms, 1000.0);
+        assert_eq!(latency.buckets.iter().map(|(_, count)| count).sum::<u64>(), 1000);
+        assert!(latency.buckets.is_sorted_by(|a, b| a.0 < b.0) && latency.buckets[0].1 > 0);
+    }
+
+    #[test]
+    fn of_nothing_there_is_no_distribution_and_of_extremes_there_is() {
+        assert_eq!(ms(&[]), None);
+        let extremes = distribution("x".to_string(), [Duration::ZERO, Duration::MAX].into_iter()).unwrap();
+        assert_eq!(extremes.count, 2);
+    }
+
+    #[test]
+    fn probes_have_prefixes_of_their_own_in_a_row() {
+        for family in Family::ALL {
+            let mut engine = Engine::new().unwrap();
+            engine.index_mut().number("203.0.113.0/24".parse().unwrap());
+            assert_eq!(Probes::number_all(&mut engine, family), 1);
+            assert_eq!(engine.index().len(), 1 + PROBES_MAX);
+            let all: HashSet<Prefix> = (0..PROBES_MAX).map(|place| prefix(family, place)).collect();
+            assert_eq!(all.len(), PROBES_MAX);
+            assert!(all.iter().all(|prefix| prefix.family() == family));
+        }
+        let networks: [Prefix; 2] = ["198.18.0.0/29", "198.19.255.248/29"].map(|text| text.parse().unwrap());
+        assert_eq!([prefix(Family::Ipv4Unicast, 0), prefix(Family::Ipv4Unicast, PROBES_MAX - 1)], networks);
+    }
+}
