@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::compare::process::Meter;
@@ -124,10 +124,10 @@ struct One<T: Args> {
 
 /// The speaker under test.
 #[derive(Clone, Debug, Args)]
+#[command(group(ArgGroup::new("speaker-under-test").args(["target", "speaker"]).required(true)))]
 struct Against {
     /// The speaker's address, with its port if that is not 179
-    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = target, required_unless_present = "speaker",
-          conflicts_with = "speaker")]
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = target)]
     target: Option<SocketAddr>,
     /// Start this speaker in a network namespace of its own: kulan, bird, frr, gobgp, openbgpd or exabgp
     #[arg(long, value_name = "NAME")]

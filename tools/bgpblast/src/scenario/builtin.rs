@@ -350,7 +350,10 @@ pub fn idle(common: &Common, sessions: usize, seconds: f64) -> Scenario {
     );
     scenario.sources.clear();
     scenario.groups = vec![common.clients(sessions)];
-    scenario.phases = vec![connect(&["clients"]), Phase { rest: Some(Rest { seconds }), ..Phase::default() }];
+    scenario.phases = vec![
+        connect(&["clients"]),
+        Phase { measure: Some("rest".to_string()), rest: Some(Rest { seconds }), ..Phase::default() },
+    ];
     scenario
 }
 
