@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 use kulan::types::RouterId;
 
 use crate::attributes::SetId;
+use crate::compare::process::raise_descriptor_limit;
 use crate::engine::{Encoding, Engine, Payload, Peer, PeerNumber, State, Transport};
 use crate::progress::Progress;
+use crate::scenario::build::OTHER_DESCRIPTORS;
 use crate::scenario::place::Place;
 use crate::scenario::run::{Run, Setup};
 use crate::scenario::table::{SentRoute, encode_in_parts};
@@ -59,6 +61,9 @@ pub fn floor(scenario: &Scenario, place: &Place, interrupted: &AtomicBool) -> Re
     drop(listening);
     let place = place.with_speaker(address);
     let progress = Progress::new(true);
+    // Both ends of every session are in this process.
+    let peers: usize = scenario.groups.iter().map(|group| group.count).sum();
+    raise_descriptor_limit(peers as u64 * 2 + OTHER_DESCRIPTORS)?;
     let setup = Setup {
         scenario: &scenario,
         place,

@@ -31,7 +31,13 @@ pub struct Built {
 }
 
 /// Descriptors that are used for other things than sessions.
-const OTHER_DESCRIPTORS: u64 = 64;
+pub(crate) const OTHER_DESCRIPTORS: u64 = 64;
+
+/// A socket a peer, and another one for each that listens.
+fn descriptors(scenario: &Scenario) -> u64 {
+    let of_group = |group: &super::Group| group.count as u64 * (1 + u64::from(group.listen_port.is_some()));
+    scenario.groups.iter().map(of_group).sum()
+}
 
 /// Makes the peers of a scenario and loads what they send.
 ///
@@ -40,7 +46,7 @@ const OTHER_DESCRIPTORS: u64 = 64;
 pub fn build(scenario: &Scenario, place: &Place) -> Result<Built, String> {
     scenario.check()?;
     let peers: usize = scenario.groups.iter().map(|group| group.count).sum();
-    crate::compare::process::raise_descriptor_limit(peers as u64 * 2 + OTHER_DESCRIPTORS)?;
+    crate::compare::process::raise_descriptor_limit(descriptors(scenario) + OTHER_DESCRIPTORS)?;
     let mut built = Built {
         engine: Engine::new().map_err(|error| format!("the event queue: {error}"))?,
         world: World {
