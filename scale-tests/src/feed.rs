@@ -111,11 +111,6 @@ impl Feed {
         Feed::of(prefixes.into_iter().zip(numbers).collect(), sets, &mut random)
     }
 
-    /// The same routes with the attribute sets as they are now, encoded anew.
-    pub fn encoded(self) -> Feed {
-        Feed::of(self.routes, self.sets, &mut Random(1))
-    }
-
     /// Encodes a table, all routes of a set together, the sets in random order as a speaker's hash tables
     /// would give them.
     fn of(routes: Vec<(Key, u32)>, sets: Vec<Attributes>, random: &mut Random) -> Feed {
@@ -131,26 +126,6 @@ impl Feed {
             update_count += message::encode_updates(&sets[set], &of_set[set], &mut updates);
         }
         Feed { updates, update_count, routes, sets }
-    }
-
-    /// A small table for many receivers or many feeds: `route_count` prefixes in sets of `set_size`; `shape` adds
-    /// to each numbered set what makes the source what it is, the AS path included.
-    ///
-    /// # Panics
-    /// When the data files are missing, or hold fewer prefixes than asked for.
-    pub fn uniform(route_count: usize, set_size: usize, shape: impl Fn(u32, &mut Attributes)) -> Feed {
-        let sets = (0..route_count.div_ceil(set_size) as u32)
-            .map(|number| {
-                let mut set = Attributes::default();
-                set.set(message::ORIGIN, 0x40, vec![0]);
-                let communities = [(64_500 << 16) | (number % 50), (64_501 << 16) | (number % 7)];
-                set.set(COMMUNITIES, 0xC0, communities.iter().flat_map(|c: &u32| c.to_be_bytes()).collect());
-                shape(number, &mut set);
-                set
-            })
-            .collect();
-        let keys = prefixes(route_count).into_iter().enumerate();
-        Feed::of(keys.map(|(place, key)| (key, (place / set_size) as u32)).collect(), sets, &mut Random(1))
     }
 
     /// The prefixes, in the order of `routes`.

@@ -281,18 +281,6 @@ impl Peers {
         self.run_looking(patience, Duration::from_millis(100), done)
     }
 
-    /// [`Peers::run`] without ever sleeping, where microseconds matter.
-    ///
-    /// # Errors
-    /// As [`Peers::run`].
-    pub fn run_spinning(
-        &mut self,
-        patience: Duration,
-        done: impl FnMut(&mut Peers) -> bool,
-    ) -> Result<Instant, String> {
-        self.run_looking(patience, Duration::ZERO, done)
-    }
-
     /// [`Peers::run`] for a condition that is not about the sessions: looks at it at least this often.
     ///
     /// # Errors
