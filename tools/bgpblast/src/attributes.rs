@@ -2,7 +2,7 @@
 //!
 //! A set is a canonical block (see [`kulan::wire::attrs`]) and a next hop. Communities of every kind are sorted, since
 //! speakers keep them in whatever order they like, and no attribute is Partial: RFC 4271 §5 wants the bit where somebody on the
-//! way has added one, which some speakers heed and some do not. A [`SetId`] stands for a set, and equal sets have equal ids: to
+//! way has added one, which some speakers heed and some do not; a MED of 0 is none. A [`SetId`] stands for a set, and equal sets have equal ids: to
 //! compare two routes is to compare two numbers, and there is no hash that could collide.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use kulan::types::{NextHop, RouterId};
-use kulan::wire::attrs::{Origin, PathAttributes, code, community, flag};
+use kulan::wire::attrs::{Attribute, Origin, PathAttributes, code, community, flag};
 use kulan::wire::{AsPath, AttributeEditor};
 
 /// Names a set of a [`Store`].
@@ -179,14 +179,19 @@ fn is_normal(block: &[u8]) -> bool {
             let items = attribute.value.chunks_exact(size);
             items.clone().zip(items.skip(1)).all(|(a, b)| a < b)
         });
-        sorted && attribute.flags & flag::PARTIAL == 0
+        sorted && attribute.flags & flag::PARTIAL == 0 && !is_default_med(&attribute)
     })
+}
+
+/// A MED of 0 says no more than none at all (RFC 4271 §9.1.2.2 c), and some speakers add it.
+fn is_default_med(attribute: &Attribute<'_>) -> bool {
+    attribute.code == code::MULTI_EXIT_DISC && attribute.value == [0; 4]
 }
 
 fn normalize(block: &[u8], out: &mut Vec<u8>) {
     out.clear();
     let mut editor = AttributeEditor::on(out);
-    for attribute in PathAttributes::new(block).iter() {
+    for attribute in PathAttributes::new(block).iter().filter(|attribute| !is_default_med(attribute)) {
         let flags = attribute.flags & !flag::PARTIAL;
         match item_size(attribute.code) {
             None => editor.set(flags, attribute.code, attribute.value),
@@ -286,6 +291,8 @@ mod tests {
         let flags = flag::OPTIONAL_TRANSITIVE | flag::PARTIAL;
         AttributeEditor::on(&mut partial).set(flags, code::COMMUNITIES, &value);
         assert_eq!(store.intern(&partial, next_hop(1)), one, "Partial does not count");
+        AttributeEditor::on(&mut partial).set_med(0);
+        assert_eq!(store.intern(&partial, next_hop(1)), one, "nor does a MED of 0");
     }
 
     #[test]
