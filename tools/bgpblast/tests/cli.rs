@@ -195,7 +195,7 @@ fn too_few_file_descriptors_are_told_with_the_number_that_is_needed() {
         });
     }
     said(command.output().unwrap())
-        .failed(1, &["needs 264 open files", "hard limit is 64", "ulimit -Hn 264", "LimitNOFILE="]);
+        .failed(1, &["needs 164 open files", "hard limit is 64", "ulimit -Hn 164", "LimitNOFILE="]);
 }
 
 // Files.
