@@ -86,7 +86,7 @@ impl Group {
 
     /// When the group wants a round though nothing happens.
     pub fn deadline(&self, limits: &ExportLimits) -> Option<Time> {
-        self.tight_since.filter(|_| self.stalled).map(|since| since.plus_ms(self.patience_ms(limits)))
+        self.tight_since.filter(|_| self.stalled).map(|since| since.plus_ms(self.lag * limits.lag_grace_ms))
     }
 
     fn has_work(&self) -> bool {
@@ -130,7 +130,8 @@ impl Group {
             return true;
         }
         let since = *self.tight_since.get_or_insert(round.now);
-        if round.now.since_ms(since) < self.patience_ms(&round.limits) {
+        let (waited, grace) = (round.now.since_ms(since), round.limits.lag_grace_ms);
+        if waited < self.lag * grace {
             return false;
         }
         let best = self.iter().map(|(_, member)| member.taken_since_mark()).max().unwrap_or(0);
@@ -142,8 +143,8 @@ impl Group {
             self.iter().filter(|(_, member)| lags(member)).map(|(slot, _)| slot).collect();
         // Each that leaves is encoded for alone from then on. One is let go soon; where many lag, it is rather the
         // others that happen to be ahead, and waiting is cheaper.
-        let lag = lagging.len().max(1);
-        if lag > self.lag && round.now.since_ms(since) < LAG_GRACE_FACTOR_MAX * round.limits.lag_grace_ms {
+        let lag = (lagging.len() as u64).clamp(1, LAG_GRACE_FACTOR_MAX);
+        if waited < lag * grace {
             self.lag = lag;
             return false;
         }
@@ -155,11 +156,6 @@ impl Group {
         self.trim();
         self.note_tightness(round);
         self.ring.held_bytes() < max
-    }
-
-    /// How long the ring may be full before those that lag leave it: the longer the more there are.
-    fn patience_ms(&self, limits: &ExportLimits) -> u64 {
-        limits.lag_grace_ms * (self.lag as u64).min(LAG_GRACE_FACTOR_MAX)
     }
 
     /// Takes the time, and what every member has taken so far, when the ring gets more than half full.

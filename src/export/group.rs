@@ -93,8 +93,8 @@ pub(super) struct Group {
     pub refreshing: Vec<u16>,
     /// Since when the ring is too full, if it is.
     pub tight_since: Option<Time>,
-    /// How many members lagged when the ring was last found too full; at least one.
-    pub lag: usize,
+    /// How many times the grace time a ring that is too full waits for members that lag: the more the more there were.
+    pub lag: u64,
     /// The last round ended because the ring was full.
     pub stalled: bool,
 }
