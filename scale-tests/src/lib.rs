@@ -2,7 +2,8 @@
 //!
 //! The tests here run complete programs (kulan, BIRD, FRR, GoBGP, OpenBGPD, ExaBGP) in network namespaces of
 //! their own, on the real kernel, and compare what came out with what went in. Nothing that judges uses kulan's
-//! library: it must not share its mistakes. Only [`measure`] does, by way of bgpblast.
+//! library: it must not share its mistakes. Only [`measure`] does, by way of bgpblast, which also
+//! names the daemons.
 //!
 //! - [`netns`]: network namespaces and the cables between them.
 //! - [`process`]: programs that end with the test, and waiting for a condition.

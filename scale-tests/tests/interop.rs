@@ -29,7 +29,7 @@ const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 /// Which daemon stands where kulan should.
 fn under_test() -> Kind {
     match std::env::var("KULAN_DUT") {
-        Ok(name) => Kind::parse(&name).unwrap_or_else(|| panic!("KULAN_DUT: no daemon is called {name}")),
+        Ok(name) => name.parse().unwrap_or_else(|error| panic!("KULAN_DUT: {error}")),
         Err(_) => Kind::Kulan,
     }
 }

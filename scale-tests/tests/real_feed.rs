@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Which daemon stands where kulan should: kulan, unless `KULAN_DUT` names another.
 fn under_test() -> Kind {
     match std::env::var("KULAN_DUT") {
-        Ok(name) => Kind::parse(&name).unwrap_or_else(|| panic!("KULAN_DUT: no daemon is called {name}")),
+        Ok(name) => name.parse().unwrap_or_else(|error| panic!("KULAN_DUT: {error}")),
         Err(_) => Kind::Kulan,
     }
 }

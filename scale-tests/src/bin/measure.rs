@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
-use bgpblast::compare::run::{Request, compare};
+use bgpblast::compare::run::{Request, alternate, compare};
 use bgpblast::compare::speaker::Kind;
 use bgpblast::machine;
 use bgpblast::outcome::{Comparison, Contender, Outcome};
@@ -20,7 +20,6 @@ use bgpblast::progress::Progress;
 use bgpblast::report::html::comparison_html;
 use bgpblast::report::summary::comparison;
 use clap::Parser;
-use kulan_scale_tests::daemon;
 use kulan_scale_tests::measure::{WORKLOADS, Work, Workload, into_the_kernel};
 use kulan_scale_tests::process::raise_descriptor_limit;
 
@@ -100,6 +99,7 @@ fn main() -> ExitCode {
 
 fn into_kernels(workload: &Workload, cli: &Cli, progress: &Progress) -> Comparison {
     let mut compared = Comparison {
+        scenario: workload.name.to_string(),
         description: workload.description.to_string(),
         command: std::env::args().collect(),
         started: machine::now(),
@@ -115,15 +115,6 @@ fn into_kernels(workload: &Workload, cli: &Cli, progress: &Progress) -> Comparis
             ..Contender::default()
         });
     }
-    for round in 1..=cli.runs {
-        for contender in compared.speakers.iter_mut().filter(|contender| contender.absent.is_none()) {
-            progress.phase(&format!("{} {round}/{}", contender.name, cli.runs));
-            let Some(kind) = daemon::Kind::parse(&contender.name) else { continue };
-            contender.outcomes.push(
-                into_the_kernel(kind)
-                    .unwrap_or_else(|failure| Outcome { failure: Some(failure), ..Outcome::default() }),
-            );
-        }
-    }
+    alternate(&mut compared, progress, &AtomicBool::new(false), |kind, _| into_the_kernel(kind));
     compared
 }

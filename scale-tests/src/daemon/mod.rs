@@ -19,6 +19,8 @@ use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use bgpblast::compare::speaker::Kind;
+
 use crate::netns::Namespace;
 use crate::process::{Directory, Process, Usage, wait_at_most, wait_for};
 
@@ -441,52 +443,14 @@ impl Learned {
 /// The best routes that a speaker learned over BGP.
 pub type Rib = BTreeMap<Prefix, Learned>;
 
-/// Which daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// kulan.
-    Kulan,
-    /// BIRD 2.
-    Bird,
-    /// FRR: zebra and bgpd.
-    Frr,
-    /// GoBGP.
-    Gobgp,
-    /// OpenBGPD.
-    Openbgpd,
-    /// ExaBGP.
-    Exabgp,
-}
-
-impl Kind {
-    /// Its name in lower case.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Kulan => "kulan",
-            Kind::Bird => "bird",
-            Kind::Frr => "frr",
-            Kind::Gobgp => "gobgp",
-            Kind::Openbgpd => "openbgpd",
-            Kind::Exabgp => "exabgp",
-        }
-    }
-
-    /// Finds it by name.
-    pub fn parse(name: &str) -> Option<Kind> {
-        [Kind::Kulan, Kind::Bird, Kind::Frr, Kind::Gobgp, Kind::Openbgpd, Kind::Exabgp]
-            .into_iter()
-            .find(|kind| kind.name() == name)
-    }
-
-    fn dialect(self) -> &'static dyn Dialect {
-        match self {
-            Kind::Kulan => &kulan::Kulan,
-            Kind::Bird => &bird::Bird,
-            Kind::Frr => &frr::Frr,
-            Kind::Gobgp => &gobgp::Gobgp,
-            Kind::Openbgpd => &openbgpd::Openbgpd,
-            Kind::Exabgp => &exabgp::Exabgp,
-        }
+fn dialect(kind: Kind) -> &'static dyn Dialect {
+    match kind {
+        Kind::Kulan => &kulan::Kulan,
+        Kind::Bird => &bird::Bird,
+        Kind::Frr => &frr::Frr,
+        Kind::Gobgp => &gobgp::Gobgp,
+        Kind::Openbgpd => &openbgpd::Openbgpd,
+        Kind::Exabgp => &exabgp::Exabgp,
     }
 }
 
@@ -550,7 +514,7 @@ impl<'n> Daemon<'n> {
     /// When it does not start, with the end of its log.
     pub fn start(kind: Kind, namespace: &'n Namespace, speaker: Speaker) -> Daemon<'n> {
         let place = Place { namespace, directory: Directory::new(kind.name()) };
-        let processes = kind.dialect().start(&place, &speaker, false);
+        let processes = dialect(kind).start(&place, &speaker, false);
         let mut daemon = Daemon { kind, speaker, processes, place };
         daemon.await_ready();
         daemon
@@ -564,7 +528,7 @@ impl<'n> Daemon<'n> {
                     panic!("{} ended at its start: {status}", self.kind.name());
                 }
             }
-            self.kind.dialect().ready(&self.place, &self.speaker)
+            dialect(self.kind).ready(&self.place, &self.speaker)
         });
     }
 
@@ -589,7 +553,7 @@ impl<'n> Daemon<'n> {
     /// description.
     pub fn start_again_with(&mut self, change: impl FnOnce(&mut Speaker)) {
         change(&mut self.speaker);
-        self.processes = self.kind.dialect().start(&self.place, &self.speaker, true);
+        self.processes = dialect(self.kind).start(&self.place, &self.speaker, true);
         self.await_ready();
     }
 
@@ -606,12 +570,12 @@ impl<'n> Daemon<'n> {
 
     /// Whether the session with this neighbor is Established.
     pub fn established(&self, neighbor: IpAddr) -> Result<(), String> {
-        self.kind.dialect().established(&self.place, neighbor)
+        dialect(self.kind).established(&self.place, neighbor)
     }
 
     /// The best routes learned over BGP.
     pub fn learned(&self, family: Family) -> Result<Rib, String> {
-        self.kind.dialect().learned(&self.place, family)
+        dialect(self.kind).learned(&self.place, family)
     }
 
     /// Waits until it learned exactly these routes, with exactly these attributes.
@@ -632,7 +596,7 @@ impl<'n> Daemon<'n> {
     /// # Panics
     /// When the daemon's tool refuses.
     pub fn request_refresh(&self, neighbor: IpAddr) {
-        self.kind.dialect().request_refresh(&self.place, neighbor).unwrap_or_else(|error| panic!("{error}"));
+        dialect(self.kind).request_refresh(&self.place, neighbor).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Originates these routes no more; all sessions stay up.
@@ -641,7 +605,7 @@ impl<'n> Daemon<'n> {
     /// When the daemon's tool refuses.
     pub fn withdraw(&mut self, gone: &[Prefix]) {
         self.speaker.routes.retain(|route| !gone.contains(&route.prefix));
-        let done = self.kind.dialect().withdraw(&self.place, &self.speaker, gone);
+        let done = dialect(self.kind).withdraw(&self.place, &self.speaker, gone);
         done.unwrap_or_else(|error| panic!("{error}"));
     }
 
@@ -650,7 +614,7 @@ impl<'n> Daemon<'n> {
     /// # Panics
     /// When the daemon's tool refuses.
     pub fn updates_received(&self, neighbor: IpAddr) -> u64 {
-        self.kind.dialect().updates_received(&self.place, neighbor).unwrap_or_else(|error| panic!("{error}"))
+        dialect(self.kind).updates_received(&self.place, neighbor).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// What its processes use together.

@@ -260,6 +260,12 @@ pub fn may_be_told(attributes: PathAttributes<'_>, external: bool) -> bool {
     })
 }
 
+/// Whether the attributes are such that speakers differ in what they make of them (RFC 7607): AS 0.
+pub fn names_as_zero(attributes: PathAttributes<'_>) -> (bool, bool) {
+    let in_path = attributes.as_path().contains(0);
+    (in_path, attributes.aggregator().is_some_and(|aggregator| aggregator.asn == 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

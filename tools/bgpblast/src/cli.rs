@@ -42,7 +42,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(flatten)]
-    Run(Box<RunCommand>),
+    Run(Box<What<Running>>),
     /// The same scenario against several speakers in namespaces of their own, in alternation
     Compare(CompareArgs),
     /// Prints the configuration with which a speaker is ready for a scenario
@@ -50,72 +50,54 @@ enum Command {
     /// Prints a scenario as a file that `run` reads
     Show {
         #[command(subcommand)]
-        scenario: What,
+        scenario: What<Alone>,
     },
 }
 
-/// A scenario against one speaker.
+/// A scenario, and what else its command takes.
 #[derive(Debug, Subcommand)]
-enum RunCommand {
+enum What<M: Args> {
     /// One sender, one receiver, a table
-    Table(One<TableArgs>),
+    Table(With<TableArgs, M>),
     /// Several senders of the same prefixes, one receiver
-    Feeds(One<FeedsArgs>),
+    Feeds(With<FeedsArgs, M>),
     /// A table reflected to many clients
-    Fanout(One<FanoutArgs>),
+    Fanout(With<FanoutArgs, M>),
     /// Many clients announce a range each and learn all others
-    Pods(One<PodsArgs>),
+    Pods(With<PodsArgs, M>),
     /// Changes one by one on a loaded table
-    Churn(One<ChurnArgs>),
+    Churn(With<ChurnArgs, M>),
     /// A feed dies and comes back; members restart
-    Flap(One<FlapArgs>),
+    Flap(With<FlapArgs, M>),
     /// Everybody connects at once
-    Storm(One<StormArgs>),
+    Storm(With<StormArgs, M>),
     /// Many sessions with nothing to do
-    Idle(One<IdleArgs>),
+    Idle(With<IdleArgs, M>),
     /// Single routes, timed, under load and without
-    Latency(One<LatencyArgs>),
+    Latency(With<LatencyArgs, M>),
     /// One receiver stops reading while the others are served
-    SlowReader(One<SlowReaderArgs>),
+    SlowReader(With<SlowReaderArgs, M>),
     /// The export policy changes while single routes go on
-    Policy(One<PolicyArgs>),
+    Policy(With<PolicyArgs, M>),
     /// A scenario from a TOML file
-    Run(One<FileArgs>),
-}
-
-/// A scenario without a speaker.
-#[derive(Clone, Debug, Subcommand)]
-enum What {
-    /// One sender, one receiver, a table
-    Table(TableArgs),
-    /// Several senders of the same prefixes, one receiver
-    Feeds(FeedsArgs),
-    /// A table reflected to many clients
-    Fanout(FanoutArgs),
-    /// Many clients announce a range each and learn all others
-    Pods(PodsArgs),
-    /// Changes one by one on a loaded table
-    Churn(ChurnArgs),
-    /// A feed dies and comes back; members restart
-    Flap(FlapArgs),
-    /// Everybody connects at once
-    Storm(StormArgs),
-    /// Many sessions with nothing to do
-    Idle(IdleArgs),
-    /// Single routes, timed, under load and without
-    Latency(LatencyArgs),
-    /// One receiver stops reading while the others are served
-    SlowReader(SlowReaderArgs),
-    /// The export policy changes while single routes go on
-    Policy(PolicyArgs),
-    /// A scenario from a TOML file
-    Run(FileArgs),
+    Run(With<FileArgs, M>),
 }
 
 #[derive(Debug, Args)]
-struct One<T: Args> {
+struct With<T: Args, M: Args> {
     #[command(flatten)]
     scenario: T,
+    #[command(flatten)]
+    more: M,
+}
+
+/// Nothing else: the scenario alone.
+#[derive(Debug, Args)]
+struct Alone {}
+
+/// What a run against one speaker takes.
+#[derive(Debug, Args)]
+struct Running {
     #[command(flatten)]
     against: Against,
     #[command(flatten)]
@@ -147,35 +129,6 @@ struct Against {
 #[derive(Clone, Debug, Args)]
 struct Output {
     /// Print the outcome as JSON instead of the summary
-    #[arg(long)]
-    json: bool,
-    /// Write a page that contains everything
-    #[arg(long, value_name = "FILE.html")]
-    report: Option<PathBuf>,
-    /// Write the charts alone
-    #[arg(long, value_name = "FILE.svg")]
-    svg: Option<PathBuf>,
-    /// Do not show progress
-    #[arg(long, short)]
-    quiet: bool,
-    /// Do not measure the tool's own floor
-    #[arg(long)]
-    no_floor: bool,
-    /// Leave the files of the started speakers
-    #[arg(long)]
-    keep: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(subcommand_precedence_over_arg = true)]
-struct CompareArgs {
-    /// The speakers, in the order in which they run
-    #[arg(long, value_delimiter = ',', default_values = ["kulan", "bird", "frr", "gobgp", "openbgpd", "exabgp"], global = true)]
-    speakers: Vec<Kind>,
-    /// How many rounds
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000), global = true)]
-    runs: u16,
-    /// Print the outcome as JSON instead of the summary
     #[arg(long, global = true)]
     json: bool,
     /// Write a page that contains everything
@@ -193,8 +146,21 @@ struct CompareArgs {
     /// Leave the files of the started speakers
     #[arg(long, global = true)]
     keep: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(subcommand_precedence_over_arg = true)]
+struct CompareArgs {
+    /// The speakers, in the order in which they run
+    #[arg(long, value_delimiter = ',', default_values = ["kulan", "bird", "frr", "gobgp", "openbgpd", "exabgp"], global = true)]
+    speakers: Vec<Kind>,
+    /// How many rounds
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000), global = true)]
+    runs: u16,
+    #[command(flatten)]
+    output: Output,
     #[command(subcommand)]
-    scenario: What,
+    scenario: What<Alone>,
 }
 
 #[derive(Debug, Args)]
@@ -208,7 +174,7 @@ struct ConfigArgs {
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
     #[command(subcommand)]
-    scenario: What,
+    scenario: What<Alone>,
 }
 
 /// Where the routes come from, and what peers are.
@@ -464,16 +430,16 @@ impl<const ROUTES: usize> SourceArgs<ROUTES> {
     }
 }
 
-impl What {
+impl<M: Args> What<M> {
     fn scenario(&self) -> Result<Scenario, String> {
         let scenario = match self {
-            What::Table(args) => builtin::table(&args.source.common(), args.reflect),
-            What::Feeds(args) => builtin::feeds(&args.source.common(), args.feeds),
-            What::Fanout(args) => builtin::fanout(&args.source.common(), args.clients),
-            What::Pods(args) => {
+            What::Table(With { scenario: args, .. }) => builtin::table(&args.source.common(), args.reflect),
+            What::Feeds(With { scenario: args, .. }) => builtin::feeds(&args.source.common(), args.feeds),
+            What::Fanout(With { scenario: args, .. }) => builtin::fanout(&args.source.common(), args.clients),
+            What::Pods(With { scenario: args, .. }) => {
                 builtin::pods(&args.peers.without_table(), args.clients, args.at_once, args.restart)
             }
-            What::Churn(args) => builtin::churn(
+            What::Churn(With { scenario: args, .. }) => builtin::churn(
                 &args.source.common(),
                 Churning {
                     receivers: args.receivers,
@@ -483,13 +449,25 @@ impl What {
                     changes: args.changes,
                 },
             ),
-            What::Flap(args) => builtin::flap(&args.source.common(), args.members, args.share),
-            What::Storm(args) => builtin::storm(&args.peers.without_table(), args.clients, args.per_second),
-            What::Idle(args) => builtin::idle(&args.peers.without_table(), args.sessions, args.seconds),
-            What::Latency(args) => builtin::latency(&args.source.common(), args.count, args.interval_ms),
-            What::SlowReader(args) => builtin::slow_reader(&args.source.common(), args.clients, args.seconds),
-            What::Policy(args) => builtin::policy(&args.source.common(), args.clients, args.command.clone()),
-            What::Run(args) => {
+            What::Flap(With { scenario: args, .. }) => {
+                builtin::flap(&args.source.common(), args.members, args.share)
+            }
+            What::Storm(With { scenario: args, .. }) => {
+                builtin::storm(&args.peers.without_table(), args.clients, args.per_second)
+            }
+            What::Idle(With { scenario: args, .. }) => {
+                builtin::idle(&args.peers.without_table(), args.sessions, args.seconds)
+            }
+            What::Latency(With { scenario: args, .. }) => {
+                builtin::latency(&args.source.common(), args.count, args.interval_ms)
+            }
+            What::SlowReader(With { scenario: args, .. }) => {
+                builtin::slow_reader(&args.source.common(), args.clients, args.seconds)
+            }
+            What::Policy(With { scenario: args, .. }) => {
+                builtin::policy(&args.source.common(), args.clients, args.command.clone())
+            }
+            What::Run(With { scenario: args, .. }) => {
                 let text = fs::read_to_string(&args.file)
                     .map_err(|error| format!("{}: {error}", args.file.display()))?;
                 Scenario::parse(&text).map_err(|error| format!("{}: {error}", args.file.display()))?
@@ -498,23 +476,22 @@ impl What {
         scenario.check()?;
         Ok(scenario)
     }
-}
 
-impl RunCommand {
-    fn split(self) -> (What, Against, Output) {
+    /// What else the command takes.
+    fn more(&self) -> &M {
         match self {
-            RunCommand::Table(one) => (What::Table(one.scenario), one.against, one.output),
-            RunCommand::Feeds(one) => (What::Feeds(one.scenario), one.against, one.output),
-            RunCommand::Fanout(one) => (What::Fanout(one.scenario), one.against, one.output),
-            RunCommand::Pods(one) => (What::Pods(one.scenario), one.against, one.output),
-            RunCommand::Churn(one) => (What::Churn(one.scenario), one.against, one.output),
-            RunCommand::Flap(one) => (What::Flap(one.scenario), one.against, one.output),
-            RunCommand::Storm(one) => (What::Storm(one.scenario), one.against, one.output),
-            RunCommand::Idle(one) => (What::Idle(one.scenario), one.against, one.output),
-            RunCommand::Latency(one) => (What::Latency(one.scenario), one.against, one.output),
-            RunCommand::SlowReader(one) => (What::SlowReader(one.scenario), one.against, one.output),
-            RunCommand::Policy(one) => (What::Policy(one.scenario), one.against, one.output),
-            RunCommand::Run(one) => (What::Run(one.scenario), one.against, one.output),
+            What::Table(With { more, .. })
+            | What::Feeds(With { more, .. })
+            | What::Fanout(With { more, .. })
+            | What::Pods(With { more, .. })
+            | What::Churn(With { more, .. })
+            | What::Flap(With { more, .. })
+            | What::Storm(With { more, .. })
+            | What::Idle(With { more, .. })
+            | What::Latency(With { more, .. })
+            | What::SlowReader(With { more, .. })
+            | What::Policy(With { more, .. })
+            | What::Run(With { more, .. }) => more,
         }
     }
 }
@@ -522,10 +499,7 @@ impl RunCommand {
 /// The program.
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run(command) => {
-            let (what, against, output) = command.split();
-            run(&what, &against, &output)
-        }
+        Command::Run(what) => run(&what),
         Command::Compare(args) => run_comparison(&args),
         Command::Config(args) => print_configuration(&args),
         Command::Show { scenario } => scenario.scenario().and_then(|scenario| print(&scenario.to_toml())),
@@ -539,18 +513,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(what: &What, against: &Against, output: &Output) -> Result<bool, String> {
+fn run(what: &What<Running>) -> Result<bool, String> {
+    let Running { against, output } = what.more();
     let scenario = what.scenario()?;
     let progress = Progress::new(output.quiet);
     let interrupted = interruptible()?;
-    let request = Request {
-        scenario: &scenario,
-        command: std::env::args().collect(),
-        floor: !output.no_floor,
-        keep: output.keep,
-        progress: &progress,
-        interrupted: &interrupted,
-    };
+    let request = output.request(&scenario, &progress, &interrupted);
     let outcome = match (against.speaker, against.target) {
         (Some(kind), None) => {
             become_root()?;
@@ -564,17 +532,7 @@ fn run(what: &What, against: &Against, output: &Output) -> Result<bool, String> 
         }
     };
     progress.finish();
-    write_reports(
-        output.report.as_ref(),
-        output.svg.as_ref(),
-        || outcome_html(&outcome),
-        || outcome_svg(&outcome),
-    )?;
-    if output.json {
-        print(&as_json(&outcome)?)?;
-    } else {
-        print(&summary(&outcome, width()))?;
-    }
+    output.deliver(&outcome, summary, outcome_html, outcome_svg)?;
     Ok(outcome.passed())
 }
 
@@ -603,29 +561,13 @@ fn against_target(request: &Request<'_>, against: &Against, target: SocketAddr) 
 fn run_comparison(args: &CompareArgs) -> Result<bool, String> {
     let scenario = args.scenario.scenario()?;
     become_root()?;
-    let progress = Progress::new(args.quiet);
+    let output = &args.output;
+    let progress = Progress::new(output.quiet);
     let interrupted = interruptible()?;
-    let request = Request {
-        scenario: &scenario,
-        command: std::env::args().collect(),
-        floor: !args.no_floor,
-        keep: args.keep,
-        progress: &progress,
-        interrupted: &interrupted,
-    };
+    let request = output.request(&scenario, &progress, &interrupted);
     let compared: Comparison = compare(&request, &args.speakers, usize::from(args.runs));
     progress.finish();
-    write_reports(
-        args.report.as_ref(),
-        args.svg.as_ref(),
-        || comparison_html(&compared),
-        || comparison_svg(&compared),
-    )?;
-    if args.json {
-        print(&as_json(&compared)?)?;
-    } else {
-        print(&comparison(&compared, width()))?;
-    }
+    output.deliver(&compared, comparison, comparison_html, comparison_svg)?;
     let outcomes = || compared.speakers.iter().flat_map(|speaker| &speaker.outcomes);
     Ok(outcomes().next().is_some() && outcomes().all(Outcome::passed))
 }
@@ -656,22 +598,43 @@ fn interruptible() -> Result<Arc<AtomicBool>, String> {
     Ok(interrupted)
 }
 
-fn write_reports(
-    report: Option<&PathBuf>,
-    svg: Option<&PathBuf>,
-    page: impl FnOnce() -> String,
-    charts: impl FnOnce() -> String,
-) -> Result<(), String> {
-    let write = |path: &PathBuf, content: String| {
-        fs::write(path, content).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    report.map(|path| write(path, page())).transpose()?;
-    svg.map(|path| write(path, charts())).transpose()?;
-    Ok(())
-}
+impl Output {
+    fn request<'r>(
+        &self,
+        scenario: &'r Scenario,
+        progress: &'r Progress,
+        interrupted: &'r AtomicBool,
+    ) -> Request<'r> {
+        Request {
+            scenario,
+            command: std::env::args().collect(),
+            floor: !self.no_floor,
+            keep: self.keep,
+            progress,
+            interrupted,
+        }
+    }
 
-fn as_json(outcome: &impl serde::Serialize) -> Result<String, String> {
-    serde_json::to_string_pretty(outcome).map_err(|error| error.to_string())
+    /// Writes the files that were asked for, and prints what was found.
+    fn deliver<T: serde::Serialize>(
+        &self,
+        found: &T,
+        text: fn(&T, usize) -> String,
+        page: fn(&T) -> String,
+        charts: fn(&T) -> String,
+    ) -> Result<(), String> {
+        for (path, make) in [(&self.report, page), (&self.svg, charts)] {
+            if let Some(path) = path {
+                fs::write(path, make(found)).map_err(|error| format!("{}: {error}", path.display()))?;
+            }
+        }
+        let printed = if self.json {
+            serde_json::to_string_pretty(found).map_err(|error| error.to_string())?
+        } else {
+            text(found, width())
+        };
+        print(&printed).map(drop)
+    }
 }
 
 /// Prints, and does not mind if nobody reads to the end.

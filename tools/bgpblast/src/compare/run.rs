@@ -1,11 +1,10 @@
 //! A scenario against a speaker that bgpblast starts, once or in alternation with others.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kulan::types::{FamilySet, Prefix};
+use kulan::types::{Family, Prefix};
 
 use super::bench::{self, Bench};
 use super::plan::{Neighbor, Plan, Range, Session};
@@ -34,27 +33,20 @@ pub fn plan(scenario: &Scenario, place: &Place) -> Result<Plan, String> {
         tag: None,
         gateways: Vec::new(),
     };
-    let mut taken: HashMap<(Side, bool), usize> = HashMap::new();
-    for group in &scenario.groups {
-        let range = place.range(group)?;
-        let ipv6 = range.first.is_ipv6();
-        let start = match group.address {
-            Some(_) => 0,
-            None => {
-                let slot = taken.entry((group.side, ipv6)).or_default();
-                std::mem::replace(slot, *slot + group.count)
-            }
-        };
+    for (group, (range, start)) in scenario.groups.iter().zip(place.shared_out(&scenario.groups)?) {
         let foreign = group.side == Side::Clients
             || (group.sends.is_some() && group.next_hop != SentNextHop::Own && group.asn == plan.asn);
         if foreign {
-            let gateways = [IpAddr::V4(bench::GATEWAY), IpAddr::V6(bench::GATEWAY6)];
-            plan.gateways =
-                gateways.into_iter().filter(|gateway| has_family(group, gateway.is_ipv6())).collect();
+            let gateways = [
+                (Family::Ipv4Unicast, IpAddr::V4(bench::GATEWAY)),
+                (Family::Ipv6Unicast, IpAddr::V6(bench::GATEWAY6)),
+            ];
+            let exchanged = gateways.into_iter().filter(|(family, _)| group.family_set().contains(*family));
+            plan.gateways = exchanged.map(|(_, gateway)| gateway).collect();
         }
         if group.side == Side::Clients && group.address.is_none() && group.listen_port.is_none() {
             // The whole of the bench's range, or the network around the addresses elsewhere.
-            let len = if ipv6 { 64 } else { 16 };
+            let len = if range.first.is_ipv6() { 64 } else { 16 };
             let prefix = Prefix::of(range.first, len).ok_or("a length that no address has")?;
             if group.asn_step != 0 || plan.ranges.iter().any(|range| range.prefix == prefix) {
                 return Err(format!(
@@ -78,16 +70,10 @@ pub fn plan(scenario: &Scenario, place: &Place) -> Result<Plan, String> {
     Ok(plan)
 }
 
-fn has_family(group: &Group, ipv6: bool) -> bool {
-    group.families.iter().any(|family| matches!(family, crate::scenario::FamilyName::Ipv6) == ipv6)
-}
-
 fn session(group: &Group, at: usize) -> Session {
-    let mut families = FamilySet::EMPTY;
-    group.families.iter().for_each(|family| families.insert((*family).into()));
     Session {
-        asn: group.asn.wrapping_add(group.asn_step.wrapping_mul(at as u32)),
-        families,
+        asn: group.asn_of(at),
+        families: group.family_set(),
         client: group.client,
         md5: group.md5.clone(),
         hold_time_s: group.hold_time_s,
@@ -114,13 +100,6 @@ pub struct Request<'r> {
     pub interrupted: &'r AtomicBool,
 }
 
-/// Its version without its name.
-fn version(kind: Kind) -> Option<String> {
-    let said = kind.version()?;
-    let number = said.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
-    number.map(str::to_string)
-}
-
 /// Runs the scenario once against a fresh speaker in fresh namespaces.
 ///
 /// # Errors
@@ -132,7 +111,7 @@ pub fn once(request: &Request<'_>, kind: Kind) -> Result<Outcome, String> {
     let running = Running::start(kind, &bench, &plan, request.keep)?;
     let target = Target {
         name: kind.name().to_string(),
-        version: version(kind),
+        version: kind.version(),
         address: bench::SPEAKER.to_string(),
         pid: Some(running.pid()),
         configuration: Some(running.configuration().to_string()),
@@ -230,28 +209,41 @@ pub fn compare(request: &Request<'_>, kinds: &[Kind], runs: usize) -> Comparison
         let configuration = plan(request.scenario, &place).and_then(|plan| kind.configuration(&plan));
         comparison.speakers.push(Contender {
             name: kind.name().to_string(),
-            version: version(kind),
+            version: kind.version(),
             absent: kind.absent().or_else(|| configuration.as_ref().err().cloned()),
             configuration: configuration.unwrap_or_default(),
             outcomes: Vec::new(),
         });
     }
+    alternate(&mut comparison, request.progress, request.interrupted, |kind, round| {
+        // The floor is the tool's, not the speaker's: once is enough.
+        let floor = request.floor && round == 1;
+        once(&Request { floor, command: request.command.clone(), ..*request }, kind)
+    });
+    comparison
+}
+
+/// Has each speaker that takes part run once a round, one after the other. A run that could not begin is marked as failed.
+pub fn alternate(
+    comparison: &mut Comparison,
+    progress: &Progress,
+    interrupted: &AtomicBool,
+    mut run: impl FnMut(Kind, usize) -> Result<Outcome, String>,
+) {
+    let (runs, scenario) = (comparison.runs, comparison.scenario.clone());
     for round in 1..=runs {
-        for (kind, contender) in kinds.iter().zip(&mut comparison.speakers) {
-            if contender.absent.is_some() || request.interrupted.load(Ordering::Relaxed) {
+        for contender in comparison.speakers.iter_mut().filter(|contender| contender.absent.is_none()) {
+            if interrupted.load(Ordering::Relaxed) {
                 continue;
             }
-            request.progress.of(&format!("{kind} {round}/{runs}"));
-            // The floor is the tool's, not the speaker's: once is enough.
-            let floor = request.floor && round == 1;
-            let outcome = once(&Request { floor, command: request.command.clone(), ..*request }, *kind);
-            contender.outcomes.push(outcome.unwrap_or_else(|failure| Outcome {
-                scenario: request.scenario.name.clone(),
+            let Ok(kind) = contender.name.parse::<Kind>() else { continue };
+            progress.of(&format!("{kind} {round}/{runs}"));
+            contender.outcomes.push(run(kind, round).unwrap_or_else(|failure| Outcome {
+                scenario: scenario.clone(),
                 failure: Some(failure),
                 ..Outcome::default()
             }));
         }
     }
-    request.progress.of("");
-    comparison
+    progress.of("");
 }

@@ -75,9 +75,12 @@ impl Kind {
         self.dialect().absent()
     }
 
-    /// Its version, if it is installed and says so.
+    /// Its version, without its name, if it is installed and says so.
     pub fn version(self) -> Option<String> {
-        self.dialect().version()
+        let said = self.dialect().version()?;
+        let number =
+            said.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+        number.map(str::to_string)
     }
 
     /// The plan in its language, for its own default paths.
@@ -128,7 +131,7 @@ pub(super) trait Dialect: Sync {
     /// [`Kind::absent`].
     fn absent(&self) -> Option<String>;
 
-    /// [`Kind::version`].
+    /// What it says on being asked for its version: a line.
     fn version(&self) -> Option<String>;
 
     /// [`Kind::configuration`].

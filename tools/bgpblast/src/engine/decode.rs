@@ -109,8 +109,7 @@ impl Decoder {
         if !self.remember || !context.add_path.is_empty() {
             return self.decode_anew(body, context);
         }
-        let shape = u64::from(context.four_octet_as) | u64::from(context.external) << 1;
-        let key = self.hasher.hash_one(body) ^ (shape << 62);
+        let key = self.key_of(body, context);
         if let Some(known) = self.remembered.get(&key) {
             return Ok(known.clone());
         }
@@ -182,9 +181,10 @@ impl Decoder {
         })
     }
 
-    fn key_of(&self, attributes: &[u8], context: &DecodeContext) -> u64 {
+    /// By what octets are recognised: their hash, and what was negotiated of that which gives them another meaning.
+    fn key_of(&self, octets: &[u8], context: &DecodeContext) -> u64 {
         let shape = u64::from(context.four_octet_as) | u64::from(context.external) << 1;
-        self.hasher.hash_one(attributes) ^ (shape << 62)
+        self.hasher.hash_one(octets) ^ (shape << 62)
     }
 
     fn put_numbers(&mut self, nlri: &Nlri<'_>) {

@@ -12,7 +12,7 @@ mod decode;
 mod session;
 mod socket;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -132,7 +132,8 @@ pub struct Engine {
     poll: Poll,
     events: Events,
     sessions: Vec<Session>,
-    listeners: Vec<(TcpListener, u16)>,
+    listeners: Vec<TcpListener>,
+    listening_on: HashSet<SocketAddr>,
     /// The session that waits for a connection between these two addresses, ours first.
     awaited: HashMap<(IpAddr, IpAddr), PeerNumber>,
     /// Sessions that may have more to read or to write than their turn allowed.
@@ -154,6 +155,7 @@ impl Engine {
             events: Events::with_capacity(EVENTS),
             sessions: Vec::new(),
             listeners: Vec::new(),
+            listening_on: HashSet::new(),
             awaited: HashMap::new(),
             ready: VecDeque::new(),
             decoder: Decoder::new(),
@@ -165,9 +167,9 @@ impl Engine {
 
     /// Adds a peer that does nothing yet.
     pub fn add(&mut self, peer: Peer) -> PeerNumber {
-        self.sessions.push(Session::new(peer));
         // A single receiver never sees a message twice.
-        self.decoder.remember = self.sessions.iter().filter(|session| session.peer.receives).count() > 1;
+        self.decoder.remember |= peer.receives && self.sessions.iter().any(|session| session.peer.receives);
+        self.sessions.push(Session::new(peer));
         PeerNumber(self.sessions.len() - 1)
     }
 
@@ -189,18 +191,9 @@ impl Engine {
             Transport::Listen(port) => {
                 let key = (peer.address, peer.speaker.ip());
                 let bound = SocketAddr::new(peer.address, port);
-                let known = self
-                    .listeners
-                    .iter()
-                    .any(|(listener, _)| listener.local_addr().is_ok_and(|it| it == bound));
-                if !known {
-                    let mut listener = socket::listen(bound, peer)?;
-                    let at = Token(usize::MAX - self.listeners.len());
-                    self.poll
-                        .registry()
-                        .register(&mut listener, at, Interest::READABLE)
-                        .map_err(|error| format!("a listening socket on {bound}: {error}"))?;
-                    self.listeners.push((listener, port));
+                if !self.listening_on.contains(&bound) {
+                    let listener = socket::listen(bound, peer)?;
+                    self.add_listener(bound, listener)?;
                 }
                 self.awaited.insert(key, number);
                 self.sessions[number.0].listening();
@@ -215,19 +208,25 @@ impl Engine {
     /// # Errors
     /// When the system refuses the socket.
     pub fn listen_for_all(&mut self, on: SocketAddr) -> Result<SocketAddr, String> {
-        let mut listener = socket::listen_on(on)?;
+        let listener = socket::listen_on(on)?;
         let bound = listener.local_addr().map_err(|error| format!("listening on {on}: {error}"))?;
-        let at = Token(usize::MAX - self.listeners.len());
-        self.poll
-            .registry()
-            .register(&mut listener, at, Interest::READABLE)
-            .map_err(|error| format!("listening on {on}: {error}"))?;
-        self.listeners.push((listener, bound.port()));
+        self.add_listener(bound, listener)?;
         for (place, session) in self.sessions.iter_mut().enumerate() {
             self.awaited.insert((session.peer.address, session.peer.speaker.ip()), PeerNumber(place));
             session.listening();
         }
         Ok(bound)
+    }
+
+    fn add_listener(&mut self, on: SocketAddr, mut listener: TcpListener) -> Result<(), String> {
+        let at = Token(usize::MAX - self.listeners.len());
+        self.poll
+            .registry()
+            .register(&mut listener, at, Interest::READABLE)
+            .map_err(|error| format!("listening on {on}: {error}"))?;
+        self.listeners.push(listener);
+        self.listening_on.insert(on);
+        Ok(())
     }
 
     /// Ends a session: with a NOTIFICATION "Administrative Shutdown" if `gently`, otherwise without a word, as a
@@ -322,7 +321,7 @@ impl Engine {
 
     fn accept(&mut self, place: usize) -> io::Result<()> {
         loop {
-            let (mut stream, from) = match self.listeners[place].0.accept() {
+            let (mut stream, from) = match self.listeners[place].accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,

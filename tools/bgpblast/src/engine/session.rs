@@ -489,6 +489,8 @@ impl Session {
         }
         for (range, set) in decoded.announced {
             self.counts.announced += range.len() as u64;
+            // Nearly all routes of a run come this way, and a hundred receivers at once keep the tool busy: it is not asked
+            // of each route whether somebody watches for it.
             if watched.is_empty() && !decoded.has_path_ids {
                 for &number in &decoder.numbers[range] {
                     if self.held.put(number, set) == set {

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use kulan::types::{Family, FamilySet, RouterId};
+use kulan::types::RouterId;
 
 use super::place::{Place, above};
 use super::table::{Sender, Table};
 use super::world::{Member, World};
-use super::{Scenario, SentNextHop, Side};
+use super::{Scenario, SentNextHop};
 use crate::engine::{Engine, Peer, PeerNumber, Transport};
 use crate::source::{Routes, Source};
 
@@ -63,17 +63,8 @@ pub fn build(scenario: &Scenario, place: &Place) -> Result<Built, String> {
         partial: None,
     };
     let mut loaded: HashMap<String, Routes> = HashMap::new();
-    let mut taken_of_side: HashMap<(Side, bool), usize> = HashMap::new();
     let mut router_ids = 0u32;
-    for group in &scenario.groups {
-        let range = place.range(group)?;
-        let skipped = match group.address {
-            Some(_) => 0,
-            None => {
-                let taken = taken_of_side.entry((group.side, range.speaker.is_ipv6())).or_default();
-                std::mem::replace(taken, *taken + group.count)
-            }
-        };
+    for (group, (range, skipped)) in scenario.groups.iter().zip(place.shared_out(&scenario.groups)?) {
         let limit = place.limit(group);
         if skipped + group.count > limit {
             return Err(format!(
@@ -90,8 +81,7 @@ pub fn build(scenario: &Scenario, place: &Place) -> Result<Built, String> {
                 range.next_hop, group.name
             ));
         }
-        let mut families = FamilySet::EMPTY;
-        group.families.iter().for_each(|family| families.insert(Family::from(*family)));
+        let families = group.family_set();
         let mut numbers = Vec::with_capacity(group.count);
         for at in 0..group.count {
             let address = above(range.first, skipped + at);
@@ -101,7 +91,7 @@ pub fn build(scenario: &Scenario, place: &Place) -> Result<Built, String> {
                 // 100.64.0.0/10: shared address space (RFC 6598), used by nobody else here.
                 IpAddr::V6(_) => RouterId(0x6440_0000 + router_ids),
             };
-            let asn = group.asn.wrapping_add(group.asn_step.wrapping_mul(at as u32));
+            let asn = group.asn_of(at);
             let internal = asn == scenario.speaker.asn;
             let number = built.engine.add(Peer {
                 address,

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::{
-    Announce, Churn, Connect, Disconnect, FamilyName, Group, Latency, Peers, Phase, ProbeMeanwhile,
-    Reconfigure, Rest, Resume, Scenario, SentNextHop, Side, Speaker, Stall,
+    Announce, Churn, Connect, Disconnect, Group, Latency, Peers, Phase, ProbeMeanwhile, Reconfigure, Rest,
+    Resume, Scenario, SentNextHop, Side, Speaker, Stall,
 };
 use crate::compare::bench;
 use crate::source::{IpFamily, Source};
@@ -86,7 +86,7 @@ impl Common {
     }
 
     fn group(&self, name: &str, count: usize, side: Side, asn: u32) -> Group {
-        let family = if self.ipv6 { FamilyName::Ipv6 } else { FamilyName::Ipv4 };
+        let family = if self.ipv6 { IpFamily::Ipv6 } else { IpFamily::Ipv4 };
         Group {
             over_ipv6: self.ipv6,
             families: vec![family],

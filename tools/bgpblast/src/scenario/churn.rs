@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::table::{SentRoute, Table, encode, variant_of, withdraw};
 use crate::attributes::SetId;
 use crate::engine::{Encoding, Engine, Payload};
+use crate::source::random::Random;
 use crate::source::{AttributeSet, Change, Script};
 
 /// How long a script without times lasted: the recorded ones cover a day.
@@ -23,6 +24,24 @@ pub struct Changes {
     next: usize,
     /// What is different afterwards.
     pub outcome: HashMap<u32, SetId>,
+}
+
+/// How many of a thousand random changes are withdrawals.
+const WITHDRAWN_PER_MILLE: usize = 100;
+/// The stream of random numbers that changes are drawn from.
+const RANDOM_STREAM: u64 = 0x6368_7572_6e00_0000;
+
+/// Which variant each route was announced with last, by its prefix number.
+#[derive(Debug, Default)]
+struct Versions(HashMap<u32, u16>);
+
+impl Versions {
+    /// The attributes of a route's next announcement, which differ from those of the one before.
+    fn next(&mut self, engine: &mut Engine, number: u32, base: SetId) -> SetId {
+        let version = self.0.entry(number).or_default();
+        *version = *version % VARIANTS + 1;
+        variant_of(engine, base, *version)
+    }
 }
 
 /// Makes the sets of a script those of a sender.
@@ -42,7 +61,7 @@ impl Changes {
         let mut now: HashMap<u32, SetId> =
             table.routes.iter().map(|route| (route.number, route.set)).collect();
         let fallback = table.routes.first().map(|route| route.set).unwrap_or_default();
-        let mut versions: HashMap<u32, u16> = HashMap::new();
+        let mut versions = Versions::default();
         let steps = script.steps.len().min(limit);
         let mut changes = Changes::empty();
         let mut octets = Vec::new();
@@ -52,11 +71,9 @@ impl Changes {
                 Change::Withdraw => SetId::NONE,
                 Change::Announce(set) => dress(engine, &script.sets[set as usize], step.prefix.family()),
                 Change::AnnounceAnew => {
-                    let version = versions.entry(number).or_default();
-                    *version = *version % VARIANTS + 1;
                     let base =
                         now.get(&number).copied().filter(|set| *set != SetId::NONE).unwrap_or(fallback);
-                    variant_of(engine, base, *version)
+                    versions.next(engine, number, base)
                 }
             };
             let at = step.at_s.map_or_else(
@@ -86,20 +103,15 @@ impl Changes {
     ) -> Changes {
         let mut changes = Changes::empty();
         let mut octets = Vec::new();
-        let mut state = 0x9E37_79B9_7F4A_7C15u64;
-        let mut versions: HashMap<u32, u16> = HashMap::new();
+        let mut random = Random::new(1, RANDOM_STREAM);
+        let mut versions = Versions::default();
         for place in 0..count {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            let route = table.routes[(state % table.routes.len() as u64) as usize];
+            let route = table.routes[random.below(table.routes.len())];
             let gone = changes.outcome.get(&route.number) == Some(&SetId::NONE);
-            let set = if state >> 40 & 0xff < 26 && !gone {
+            let set = if random.per_mille(WITHDRAWN_PER_MILLE) && !gone {
                 SetId::NONE
             } else {
-                let version = versions.entry(route.number).or_default();
-                *version = *version % VARIANTS + 1;
-                variant_of(engine, route.set, *version)
+                versions.next(engine, route.number, route.set)
             };
             let at = Duration::from_secs_f64(place as f64 / per_second);
             changes.push(engine, SentRoute { set, ..route }, encoding, at, &mut octets);

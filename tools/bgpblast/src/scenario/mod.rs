@@ -19,9 +19,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use kulan::types::FamilySet;
 use serde::{Deserialize, Serialize};
 
-use crate::source::Source;
+use crate::source::{IpFamily, Source};
 
 /// A scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,25 +96,6 @@ pub enum SentNextHop {
     Address(IpAddr),
 }
 
-/// A family by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FamilyName {
-    /// IPv4 unicast.
-    Ipv4,
-    /// IPv6 unicast.
-    Ipv6,
-}
-
-impl From<FamilyName> for kulan::types::Family {
-    fn from(name: FamilyName) -> kulan::types::Family {
-        match name {
-            FamilyName::Ipv4 => kulan::types::Family::Ipv4Unicast,
-            FamilyName::Ipv6 => kulan::types::Family::Ipv6Unicast,
-        }
-    }
-}
-
 /// Peers that are alike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -155,7 +137,7 @@ pub struct Group {
     pub receives: bool,
     /// What they offer to exchange.
     #[serde(default = "default_families")]
-    pub families: Vec<FamilyName>,
+    pub families: Vec<IpFamily>,
     /// The hold time that they propose, in seconds.
     #[serde(default = "default_hold_time_s")]
     pub hold_time_s: u16,
@@ -185,8 +167,8 @@ fn default_side() -> Side {
     Side::Clients
 }
 
-fn default_families() -> Vec<FamilyName> {
-    vec![FamilyName::Ipv4]
+fn default_families() -> Vec<IpFamily> {
+    vec![IpFamily::Ipv4]
 }
 
 fn default_hold_time_s() -> u16 {
@@ -194,6 +176,18 @@ fn default_hold_time_s() -> u16 {
 }
 
 impl Group {
+    /// The AS number of one of them, by its place in the group.
+    pub fn asn_of(&self, at: usize) -> u32 {
+        self.asn.wrapping_add(self.asn_step.wrapping_mul(at as u32))
+    }
+
+    /// What they offer to exchange.
+    pub fn family_set(&self) -> FamilySet {
+        let mut families = FamilySet::EMPTY;
+        self.families.iter().for_each(|family| families.insert((*family).into()));
+        families
+    }
+
     /// A group of this many peers with everything else as it is if nothing is said.
     pub fn new(name: &str, count: usize, side: Side, asn: u32) -> Group {
         Group {
@@ -558,7 +552,6 @@ impl Reconfigure {
 mod tests {
     use super::builtin::{Churning, Common};
     use super::*;
-    use crate::source::IpFamily;
 
     fn common() -> Common {
         let source =

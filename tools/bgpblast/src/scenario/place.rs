@@ -1,5 +1,6 @@
 //! Where peers have their addresses and where they find the speaker.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Group, Side};
@@ -110,6 +111,23 @@ impl Place {
             (None, Side::Receivers) => self.limits[1],
             (None, Side::Clients) => self.limits[2],
         }
+    }
+
+    /// The range of each group, and how many of its addresses the groups before have taken.
+    ///
+    /// # Errors
+    /// As [`Place::range`].
+    pub fn shared_out(&self, groups: &[Group]) -> Result<Vec<(Range, usize)>, String> {
+        let mut taken: HashMap<(Side, bool), usize> = HashMap::new();
+        let of_group = |group: &Group| {
+            let range = self.range(group)?;
+            if group.address.is_some() {
+                return Ok((range, 0));
+            }
+            let taken = taken.entry((group.side, range.first.is_ipv6())).or_default();
+            Ok((range, std::mem::replace(taken, *taken + group.count)))
+        };
+        groups.iter().map(of_group).collect()
     }
 
     /// The range of a group.

@@ -67,8 +67,6 @@ pub struct Run<'s> {
     stalled: HashSet<PeerNumber>,
     /// Peers that a phase has taken down.
     down: HashSet<PeerNumber>,
-    /// Who waits to try again.
-    refused: Vec<PeerNumber>,
     next_try: Instant,
     /// The first receiver of which it is not known that it is right.
     cursor: usize,
@@ -114,7 +112,6 @@ impl<'s> Run<'s> {
             recorder,
             stalled: HashSet::new(),
             down: HashSet::new(),
-            refused: Vec::new(),
             next_try: now,
             cursor: 0,
             receivers,
@@ -405,9 +402,10 @@ impl<'s> Run<'s> {
             "changes/s",
             total as f64 / (sent - done.begin).as_secs_f64().max(1e-9),
         ));
-        done.figures.push(figure("behind at the end", "ms", (done.end - sent).as_secs_f64() * 1e3));
+        let behind = figure("behind at the end", "ms", (done.end - sent).as_secs_f64() * 1e3);
+        done.figures.push(behind.clone());
         done.figures.push(figure("told per change and receiver", "", told / total.max(1) as f64));
-        done.headline = Some(figure("behind at the end", "ms", (done.end - sent).as_secs_f64() * 1e3));
+        done.headline = Some(behind);
         Ok(done)
     }
 
@@ -543,11 +541,9 @@ impl<'s> Run<'s> {
     ) -> Result<(), Failure> {
         let begin = Instant::now();
         let mut begun = 0;
-        let mut greeted = vec![false; peers.len()];
         let mut last_progress = begin;
         let mut best = 0;
-        // The first one that is not known to be done; later ones may be.
-        let mut waiting: Vec<usize> = Vec::new();
+        let mut waiting: Vec<PeerNumber> = Vec::new();
         loop {
             let allowed =
                 per_second.map_or(peers.len(), |rate| (begin.elapsed().as_secs_f64() * rate) as usize + 1);
@@ -558,34 +554,24 @@ impl<'s> Run<'s> {
             let gust = allowed.min(begun + 64);
             while begun < gust {
                 self.built.engine.connect(peers[begun])?;
-                waiting.push(begun);
+                waiting.push(peers[begun]);
                 begun += 1;
             }
-            waiting.retain(|&place| {
-                let number = peers[place];
-                match self.built.engine.state(number) {
-                    State::Established => {
-                        greeted[place] = true;
-                        if announce && let Some(payload) = self.prepared.remove(&number) {
-                            self.built.engine.send(number, payload);
-                        }
-                        false
-                    }
-                    State::Refused(_) => {
-                        self.refused.push(number);
-                        true
-                    }
-                    _ => true,
+            waiting.retain(|&number| {
+                if *self.built.engine.state(number) != State::Established {
+                    return true;
                 }
+                if announce && let Some(payload) = self.prepared.remove(&number) {
+                    self.built.engine.send(number, payload);
+                }
+                false
             });
             if begun == peers.len() && waiting.is_empty() {
                 return Ok(());
             }
-            self.refused.sort_unstable();
-            self.refused.dedup();
             if Instant::now() >= self.next_try {
                 self.next_try = Instant::now() + TRY_AGAIN;
-                for number in std::mem::take(&mut self.refused) {
+                for &number in &waiting {
                     if matches!(self.built.engine.state(number), State::Refused(_)) {
                         self.built.engine.connect(number)?;
                     }
@@ -604,12 +590,10 @@ impl<'s> Run<'s> {
             }
             let wait = if gust < allowed { Duration::ZERO } else { POLL };
             self.turn(probes, wait, |_| (established as u64, peers.len() as u64)).map_err(|failure| {
-                let reasons =
-                    peers.iter().filter_map(|number| self.built.engine.counts(*number).reason.as_ref());
-                let mut reasons = reasons;
-                let reason = reasons
-                    .next_back()
-                    .map_or(String::new(), |reason| format!("; the last refusal: {reason}"));
+                let mut reasons =
+                    peers.iter().rev().filter_map(|number| self.built.engine.counts(*number).reason.as_ref());
+                let reason =
+                    reasons.next().map_or(String::new(), |reason| format!("; the last refusal: {reason}"));
                 format!("{failure}: {established} of {} sessions Established{reason}", peers.len())
             })?;
         }

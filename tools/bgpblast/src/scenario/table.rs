@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kulan::types::{Family, NextHop, Prefix, Prefix4, Prefix6};
-use kulan::wire::attrs::{PathAttributes, code};
+use kulan::wire::attrs::code;
 use kulan::wire::encode::{encode_announce, encode_end_of_rib, encode_withdraw};
 use kulan::wire::nlri::{EncodeNlri, PathPrefix};
 use kulan::wire::{AttributeEditor, AttributeSection, EncodeContext};
@@ -275,40 +275,36 @@ fn put<P: EncodeNlri>(
     path_ids: bool,
     out: &mut Vec<u8>,
 ) {
-    let mut done = 0;
-    let plain: Vec<P> = routes.iter().map(|route| route.prefix).collect();
-    while done < routes.len() {
-        let put = if path_ids {
-            encode_announce(context, section, &routes[done..], out)
-        } else {
-            encode_announce(context, section, &plain[done..], out)
-        };
-        match put {
-            Ok(count) => done += count,
-            Err(_) => return,
-        }
+    if path_ids {
+        in_messages(routes, |rest| encode_announce(context, section, rest, out).unwrap_or(rest.len()));
+    } else {
+        in_messages(&without_ids(routes), |rest| {
+            encode_announce(context, section, rest, out).unwrap_or(rest.len())
+        });
     }
 }
 
+/// Appends as many withdrawals as are needed.
 fn take_back<P: EncodeNlri>(
     context: &EncodeContext,
     routes: &[PathPrefix<P>],
     path_ids: bool,
     out: &mut Vec<u8>,
 ) {
-    let mut done = 0;
-    let plain: Vec<P> = routes.iter().map(|route| route.prefix).collect();
-    while done < routes.len() {
-        done += if path_ids {
-            encode_withdraw(context, &routes[done..], out)
-        } else {
-            encode_withdraw(context, &plain[done..], out)
-        };
+    if path_ids {
+        in_messages(routes, |rest| encode_withdraw(context, rest, out));
+    } else {
+        in_messages(&without_ids(routes), |rest| encode_withdraw(context, rest, out));
     }
 }
 
-/// Whether the attributes are such that speakers differ in what they make of them (RFC 7607): AS 0.
-pub fn names_as_zero(attributes: PathAttributes<'_>) -> (bool, bool) {
-    let in_path = attributes.as_path().contains(0);
-    (in_path, attributes.aggregator().is_some_and(|aggregator| aggregator.asn == 0))
+fn without_ids<P: EncodeNlri>(routes: &[PathPrefix<P>]) -> Vec<P> {
+    routes.iter().map(|route| route.prefix).collect()
+}
+
+/// Encodes message after message; `encode` gives back how many of what is left it has dealt with.
+fn in_messages<N>(mut rest: &[N], mut encode: impl FnMut(&[N]) -> usize) {
+    while !rest.is_empty() {
+        rest = &rest[encode(rest)..];
+    }
 }

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use kulan::types::{Family, FamilySet, NextHop, RouterId};
 use kulan::wire::attrs::{PathAttributes, code};
 
-use super::table::{Table, names_as_zero};
-use crate::attributes::{SetId, may_be_told};
+use super::table::Table;
+use crate::attributes::{SetId, may_be_told, names_as_zero};
 use crate::engine::{Engine, PeerNumber};
 use crate::truth::{Expected, Own};
 

@@ -14,7 +14,7 @@ mod input;
 mod internet;
 mod messages;
 mod mrt;
-mod random;
+pub(crate) mod random;
 mod ranges;
 mod table;
 mod text;

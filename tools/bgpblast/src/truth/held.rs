@@ -107,16 +107,21 @@ impl Held {
         had.unwrap_or_default()
     }
 
-    fn paths_are_right(&self) -> bool {
+    /// The held paths of each number in ascending order, with ADD-PATH.
+    fn paths_by_number(&self) -> HashMap<u32, Vec<SetId>> {
         let mut held: HashMap<u32, Vec<SetId>> = HashMap::new();
         for (&(number, _), set) in self.paths.iter().flatten() {
             held.entry(number).or_default().push(*set);
         }
-        (0..self.expected.len() as u32).all(|number| {
-            let mut have = held.remove(&number).unwrap_or_default();
-            have.sort_unstable();
-            have == self.wanted_paths(number)
-        }) && held.is_empty()
+        held.values_mut().for_each(|sets| sets.sort_unstable());
+        held
+    }
+
+    fn paths_are_right(&self) -> bool {
+        let mut held = self.paths_by_number();
+        (0..self.expected.len() as u32)
+            .all(|number| held.remove(&number).unwrap_or_default() == self.wanted_paths(number))
+            && held.is_empty()
     }
 
     fn wanted_paths(&self, number: u32) -> Vec<SetId> {
@@ -204,32 +209,20 @@ impl Held {
         if self.is_right() {
             return Vec::new();
         }
-        match &self.paths {
-            None => (0..self.sets.len().max(self.expected.len()) as u32)
+        if self.paths.is_none() {
+            return (0..self.sets.len().max(self.expected.len()) as u32)
                 .filter(|&number| !self.allows(number, self.held(number)))
                 .map(|number| (number, vec![self.held(number)], self.wanted(number)))
-                .collect(),
-            Some(paths) => {
-                let mut held: HashMap<u32, Vec<SetId>> = HashMap::new();
-                for (&(number, _), set) in paths {
-                    held.entry(number).or_default().push(*set);
-                }
-                let beyond: Vec<u32> =
-                    held.keys().copied().filter(|number| *number as usize >= self.expected.len()).collect();
-                let mut numbers: Vec<u32> = (0..self.expected.len() as u32).chain(beyond).collect();
-                numbers.retain(|number| {
-                    let have = held.entry(*number).or_default();
-                    have.sort_unstable();
-                    *have != self.wanted_paths(*number)
-                });
-                numbers
-                    .into_iter()
-                    .map(|number| {
-                        (number, held.remove(&number).unwrap_or_default(), self.wanted_paths(number))
-                    })
-                    .collect()
-            }
+                .collect();
         }
+        let mut held = self.paths_by_number();
+        let beyond = held.keys().copied().filter(|number| *number as usize >= self.expected.len());
+        let numbers: Vec<u32> = (0..self.expected.len() as u32).chain(beyond).collect();
+        numbers
+            .into_iter()
+            .map(|number| (number, held.remove(&number).unwrap_or_default(), self.wanted_paths(number)))
+            .filter(|(_, held, wanted)| held != wanted)
+            .collect()
     }
 }
 
